@@ -1,0 +1,47 @@
+# Everything starts here: `make demo` and `make test` need nothing but python3 (with venv) and git.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+UV := .tools/uv/bin/uv
+PY := .venv/bin/python
+export UV_PROJECT_ENVIRONMENT := .venv
+
+help:            ## what can be done here
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(UV):
+	@python3 -m venv .tools/uv && .tools/uv/bin/pip install --quiet --disable-pip-version-check uv
+
+.venv/.done: requirements.lock pyproject.toml | $(UV)
+	@test -x $(PY) || $(UV) venv --quiet --python "$$(command -v python3)" .venv
+	@$(UV) pip sync --quiet --python $(PY) --require-hashes requirements.lock
+	@$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: .venv/.done ## install the locked dependencies into .venv
+
+demo: setup      ## rename across a copy of this repository: plan, gates, tests, report, then back to the middle
+	@bash scripts/demo.sh
+
+test: setup      ## all tests (installs what they need: bubblewrap)
+	@bash scripts/need.sh
+	@$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
+
+check: setup     ## format, lint, types, contracts
+	@.venv/bin/ruff format --check src tests bench scripts
+	@.venv/bin/ruff check src tests bench scripts
+	@.venv/bin/lint-imports --no-cache
+	@.venv/bin/pyright --warnings
+
+format: setup    ## format and mend what can be mended
+	@.venv/bin/ruff format src tests bench scripts
+	@.venv/bin/ruff check --fix src tests bench scripts
+
+bench: setup     ## ratios against peers and limits, one table
+	@bash scripts/need.sh
+	@$(PY) -m bench $(ARGS)
+
+lock: | $(UV)    ## resolve the dependencies again
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate --group dev --output-file requirements.lock pyproject.toml
+
+.PHONY: help setup demo test check format bench lock

@@ -1,0 +1,144 @@
+"""What other rooms may ask of a content store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from cavalcade.kernel.ids import BlobId, CommitId, TreeId
+from cavalcade.protocol.plan import Base
+
+
+class Entry(NamedTuple):
+    """A file of a tree. `mode` is git's: 0o100644, 0o100755, 0o120000 (symlink), 0o160000 (submodule)."""
+
+    blob: BlobId
+    mode: int
+
+
+class Change(NamedTuple):
+    """One path's new content; `blob` None removes it."""
+
+    path: str
+    blob: BlobId | None
+    mode: int = 0o100644
+
+
+class FileDiff(NamedTuple):
+    """One path's difference. `patch` is unified text, empty for binary files."""
+
+    path: str
+    old_path: str
+    status: str
+    """`A`dded, `D`eleted, `M`odified, `R`enamed, `T`ype changed."""
+    added: int
+    removed: int
+    binary: bool
+    patch: str
+
+
+class Conflict(NamedTuple):
+    path: str
+    base: BlobId | None
+    ours: BlobId | None
+    theirs: BlobId | None
+
+
+class Merge(NamedTuple):
+    """`tree` is None when there are conflicts."""
+
+    tree: TreeId | None
+    conflicts: tuple[Conflict, ...]
+
+
+class BlameLine(NamedTuple):
+    line: int
+    commit: CommitId
+    original_line: int
+    original_path: str
+
+
+class CommitInfo(NamedTuple):
+    id: CommitId
+    tree: TreeId
+    parents: tuple[CommitId, ...]
+    author: str
+    time: datetime
+    message: str
+    trailers: Mapping[str, str]
+
+
+class TreeReader(Protocol):
+    """Read-only view that terrain, recipes and gates get."""
+
+    def entries(self, tree: TreeId) -> Mapping[str, Entry]:
+        """Every file of a tree by its path with `/`. Cached: asking again for the same tree costs nothing."""
+        ...
+
+    def read(self, blob: BlobId) -> bytes:
+        """Raises ObjectMissing."""
+        ...
+
+
+class ContentStore(TreeReader, Protocol):
+    """Writes are durable when the call returns; object writes are idempotent, refs move by compare-and-set only."""
+
+    def import_repository(self, repo: Path, *, include_uncommitted: bool = True) -> Base:
+        """Copies what the user's repository shows now. Never writes to it.
+
+        Raises NotARepository, RepositoryNotUsable.
+        """
+        ...
+
+    def write(self, data: bytes) -> BlobId: ...
+
+    def commit(
+        self,
+        parents: Sequence[CommitId],
+        changes: Sequence[Change],
+        *,
+        message: str,
+        trailers: Mapping[str, str],
+        when: datetime,
+    ) -> CommitId:
+        """The first parent's tree with `changes` applied. Same arguments, same id: doing it twice changes nothing."""
+        ...
+
+    def commit_tree(
+        self, parents: Sequence[CommitId], tree: TreeId, *, message: str, trailers: Mapping[str, str], when: datetime
+    ) -> CommitId: ...
+
+    def info(self, commit: CommitId) -> CommitInfo: ...
+
+    def tree_of(self, commit: CommitId) -> TreeId: ...
+
+    def diff(self, old: TreeId, new: TreeId, *, context: int = 3) -> list[FileDiff]: ...
+
+    def merge(self, base: TreeId, ours: TreeId, theirs: TreeId) -> Merge:
+        """Three-way merge of trees; a file changed on both sides is merged by lines."""
+        ...
+
+    def restore(self, tree: TreeId, into: Path, *, was: TreeId | None = None) -> int:
+        """Makes folder `into` hold exactly `tree`; returns the number of files written or removed.
+
+        With `was` (the tree the folder is known to hold) the cost follows the difference. Without it the folder must be empty or
+        absent. Raises ContentError when it isn't, or when a path would leave it.
+        """
+        ...
+
+    def blame(self, commit: CommitId, path: str, *, stop: CommitId | None = None) -> list[BlameLine]: ...
+
+    def ref(self, name: str) -> CommitId | None: ...
+
+    def set_ref(self, name: str, to: CommitId, *, expected: CommitId | None) -> None:
+        """Raises VersionConflict when the ref is not at `expected` (None: must not exist) and not already at `to`."""
+        ...
+
+    def publish(self, repo: Path, branch: str, commit: CommitId) -> None:
+        """Copies the commit's objects into the user's repository and creates the branch there: the only write to it, ever.
+
+        Idempotent. Raises RepositoryNotUsable when the branch exists elsewhere or the folder is read-only.
+        """
+        ...

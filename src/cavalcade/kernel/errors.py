@@ -1,0 +1,139 @@
+"""The one error tree. An error's text is help: what was wrong, what was expected, what to do next.
+
+    CavalcadeError                    exit
+      UsageError                      2   the command or the objective can't be carried out as it stands
+        ObjectiveNotUnderstood            no recipe in it, and no model to ask
+        SymbolNotFound                    nothing by that name; near matches are named
+        SymbolAmbiguous                   more than one by that name
+        NameNotUsable                     the new name is taken, a keyword or no identifier
+        RecipeRefused                     the recipe would break what it can't see or change
+      Refused                         4   the rules of a run forbid this command now
+      ContentError                    5   the project or its object store
+        NotARepository
+        RepositoryNotUsable               empty, bare, objects missing ...
+        ObjectMissing
+      LedgerError                     6   the record
+        LedgerDamaged                     names the first bad position
+        LedgerUnwritable                  disk full, read-only
+        VersionConflict                   somebody else appended first
+        NotRecorded                       no such run, event or moment
+      SandboxUnavailable              7   generated code can't be run safely here
+      ToolFailed                      8   an external program did not do its work
+      Busy                            9   another process holds it
+
+Exit status 1 is for a defect of Cavalcade itself, 3 for a run that waits for a person, 10 for a run that stopped without landing.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CavalcadeError(Exception):
+    """Base of all errors that a user may see.
+
+    `what` says what was wrong, with the value; `expected` what would have been right; `hint` what to do next;
+    `places` are locations as `path:line` or names that help.
+    """
+
+    code: ClassVar[str] = "error"
+    exit_status: ClassVar[int] = 1
+
+    def __init__(self, what: str, *, expected: str = "", hint: str = "", places: tuple[str, ...] = ()) -> None:
+        super().__init__(what)
+        self.what = what
+        self.expected = expected
+        self.hint = hint
+        self.places = places
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        if self.expected:
+            parts.append(f"expected: {self.expected}")
+        parts.extend(f"  {place}" for place in self.places)
+        if self.hint:
+            parts.append(f"hint: {self.hint}")
+        return "\n".join(parts)
+
+
+class UsageError(CavalcadeError):
+    code = "usage"
+    exit_status = 2
+
+
+class ObjectiveNotUnderstood(UsageError):
+    code = "objective-not-understood"
+
+
+class SymbolNotFound(UsageError):
+    code = "symbol-not-found"
+
+
+class SymbolAmbiguous(UsageError):
+    code = "symbol-ambiguous"
+
+
+class NameNotUsable(UsageError):
+    code = "name-not-usable"
+
+
+class RecipeRefused(UsageError):
+    code = "recipe-refused"
+
+
+class Refused(CavalcadeError):
+    code = "refused"
+    exit_status = 4
+
+
+class ContentError(CavalcadeError):
+    code = "content"
+    exit_status = 5
+
+
+class NotARepository(ContentError):
+    code = "not-a-repository"
+
+
+class RepositoryNotUsable(ContentError):
+    code = "repository-not-usable"
+
+
+class ObjectMissing(ContentError):
+    code = "object-missing"
+
+
+class LedgerError(CavalcadeError):
+    code = "ledger"
+    exit_status = 6
+
+
+class LedgerDamaged(LedgerError):
+    code = "ledger-damaged"
+
+
+class LedgerUnwritable(LedgerError):
+    code = "ledger-unwritable"
+
+
+class VersionConflict(LedgerError):
+    code = "version-conflict"
+
+
+class NotRecorded(LedgerError):
+    code = "not-recorded"
+
+
+class SandboxUnavailable(CavalcadeError):
+    code = "sandbox-unavailable"
+    exit_status = 7
+
+
+class ToolFailed(CavalcadeError):
+    code = "tool-failed"
+    exit_status = 8
+
+
+class Busy(CavalcadeError):
+    code = "busy"
+    exit_status = 9
