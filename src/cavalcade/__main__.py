@@ -1,0 +1,1 @@
+"""`python -m cavalcade` and the `cavalcade` command."""

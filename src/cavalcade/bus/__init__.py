@@ -1,0 +1,1 @@
+"""Jobs and messages between supervisor and workers; never the truth. Here: in memory, in one process."""

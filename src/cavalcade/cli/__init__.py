@@ -1,0 +1,1 @@
+"""Commands and their rendering; composes the embedded system. Holds no rules."""

@@ -1,0 +1,1 @@
+"""Deterministic transformations: a tree in, edits out. Never touch the disk."""

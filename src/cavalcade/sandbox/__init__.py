@@ -1,0 +1,1 @@
+"""Where generated code runs: contained, limited, or refused. Never bare."""

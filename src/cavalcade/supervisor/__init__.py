@@ -1,0 +1,1 @@
+"""Drives runs: folds the ledger, decides, publishes jobs, merges. Plain code, no model."""
