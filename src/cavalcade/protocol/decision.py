@@ -5,12 +5,12 @@ from __future__ import annotations
 from cavalcade.protocol.plan import Struct
 
 
-class Alternative(Struct):
+class Alternative(Struct, frozen=True):
     choice: str
     why: str
 
 
-class Decision(Struct):
+class Decision(Struct, frozen=True):
     """`confidence` from 0 to 1; `context_hash` is the digest of what the decider saw."""
 
     question: str

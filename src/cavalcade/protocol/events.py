@@ -18,7 +18,7 @@ from cavalcade.protocol.plan import Base, Place, RecipeCall, Struct, TaskSpec
 from cavalcade.protocol.receipt import Receipt
 
 
-class Payload(Struct):
+class Payload(Struct, frozen=True):
     """Base of all event payloads."""
 
     TYPE: ClassVar[str] = ""
@@ -37,7 +37,7 @@ def _event(name: str) -> Callable[[P], P]:
     return register
 
 
-class Settings(Struct):
+class Settings(Struct, frozen=True):
     """How a run was asked for; part of its first event."""
 
     auto_approve: bool = False
@@ -50,7 +50,7 @@ class Settings(Struct):
     test_timeout_s: int = 1200
 
 
-class Problem(Struct):
+class Problem(Struct, frozen=True):
     """An error as data: the same fields as CavalcadeError."""
 
     code: str
@@ -62,7 +62,7 @@ class Problem(Struct):
 
 
 @_event("run.requested.v1")
-class RunRequested(Payload):
+class RunRequested(Payload, frozen=True):
     objective: str
     project: ProjectId
     repository: str
@@ -71,7 +71,7 @@ class RunRequested(Payload):
     settings: Settings = Settings()
 
 
-class PlanCounts(Struct):
+class PlanCounts(Struct, frozen=True):
     files: int = 0
     changes: int = 0
     unresolved: int = 0
@@ -81,7 +81,7 @@ class PlanCounts(Struct):
 
 
 @_event("plan.proposed.v1")
-class PlanProposed(Payload):
+class PlanProposed(Payload, frozen=True):
     """The plan itself lies in the content store as canonical bytes (`plan`); `plan_hash` is its SHA-256."""
 
     round: int
@@ -93,12 +93,12 @@ class PlanProposed(Payload):
 
 
 @_event("decision.made.v1")
-class DecisionMade(Payload):
+class DecisionMade(Payload, frozen=True):
     decision: Decision
 
 
 @_event("plan.approved.v1")
-class PlanApproved(Payload):
+class PlanApproved(Payload, frozen=True):
     """`by` is a person's name, or `policy:<name>` when a policy approved."""
 
     plan_hash: str
@@ -106,7 +106,7 @@ class PlanApproved(Payload):
 
 
 @_event("feedback.injected.v1")
-class FeedbackInjected(Payload):
+class FeedbackInjected(Payload, frozen=True):
     """`recipe` and `settings` are what the run goes on with."""
 
     text: str
@@ -117,13 +117,13 @@ class FeedbackInjected(Payload):
 
 
 @_event("run.aborted.v1")
-class RunAborted(Payload):
+class RunAborted(Payload, frozen=True):
     by: str
     reason: str = ""
 
 
 @_event("task.started.v1")
-class TaskStarted(Payload):
+class TaskStarted(Payload, frozen=True):
     task: TaskId
     attempt: int
     commit: CommitId
@@ -132,7 +132,7 @@ class TaskStarted(Payload):
 
 
 @_event("edit.proposed.v1")
-class EditProposed(Payload):
+class EditProposed(Payload, frozen=True):
     """`edit` is the number in the approved plan."""
 
     task: TaskId
@@ -146,7 +146,7 @@ class EditProposed(Payload):
 
 
 @_event("gate.judged.v1")
-class GateJudged(Payload):
+class GateJudged(Payload, frozen=True):
     """`edit` is None for a verdict on a whole tree."""
 
     task: TaskId
@@ -156,7 +156,7 @@ class GateJudged(Payload):
 
 
 @_event("edit.applied.v1")
-class EditApplied(Payload):
+class EditApplied(Payload, frozen=True):
     """`proposal` is the id of the EditProposed event; the commit's parent is the state before."""
 
     task: TaskId
@@ -172,7 +172,7 @@ class EditApplied(Payload):
 
 
 @_event("edit.rejected.v1")
-class EditRejected(Payload):
+class EditRejected(Payload, frozen=True):
     task: TaskId
     attempt: int
     edit: int
@@ -181,7 +181,7 @@ class EditRejected(Payload):
 
 
 @_event("task.proposed.v1")
-class TaskProposed(Payload):
+class TaskProposed(Payload, frozen=True):
     task: TaskId
     attempt: int
     commit: CommitId
@@ -189,7 +189,7 @@ class TaskProposed(Payload):
 
 
 @_event("task.bounced.v1")
-class TaskBounced(Payload):
+class TaskBounced(Payload, frozen=True):
     """The proposal was not accepted; nothing of it is on the head. `gates` names those that failed."""
 
     task: TaskId
@@ -200,7 +200,7 @@ class TaskBounced(Payload):
 
 
 @_event("exploration.recorded.v1")
-class ExplorationRecorded(Payload):
+class ExplorationRecorded(Payload, frozen=True):
     """Why a proposal failed, found out before any retry. `retry` numbers the planned residual edits to add; None: nothing left to try."""
 
     task: TaskId
@@ -211,7 +211,7 @@ class ExplorationRecorded(Payload):
 
 
 @_event("task.merged.v1")
-class TaskMerged(Payload):
+class TaskMerged(Payload, frozen=True):
     task: TaskId
     attempt: int
     commit: CommitId
@@ -220,12 +220,12 @@ class TaskMerged(Payload):
 
 
 @_event("result.published.v1")
-class ResultPublished(Payload):
+class ResultPublished(Payload, frozen=True):
     branch: str
     commit: CommitId
 
 
-class Overlap(Struct):
+class Overlap(Struct, frozen=True):
     """Another result branch of the same project: does it merge with this one?"""
 
     branch: str
@@ -233,14 +233,14 @@ class Overlap(Struct):
 
 
 @_event("run.completed.v1")
-class RunCompleted(Payload):
+class RunCompleted(Payload, frozen=True):
     branch: str
     commit: CommitId
     overlaps: tuple[Overlap, ...] = ()
 
 
 @_event("run.stopped.v1")
-class RunStopped(Payload):
+class RunStopped(Payload, frozen=True):
     """Nothing landed: a task could not be made to pass its gates. A person has to look."""
 
     task: TaskId
@@ -249,12 +249,12 @@ class RunStopped(Payload):
 
 
 @_event("run.failed.v1")
-class RunFailed(Payload):
+class RunFailed(Payload, frozen=True):
     problem: Problem
 
 
 @_event("project.registered.v1")
-class ProjectRegistered(Payload):
+class ProjectRegistered(Payload, frozen=True):
     project: ProjectId
     repository: str
 

@@ -20,7 +20,7 @@ Mention = Literal["docs", "comments", "strings"]
 """Kinds of plain-text mention of a name that are changed only where asked: docstrings and documentation files, comments, strings."""
 
 
-class RecipeCall(Struct):
+class RecipeCall(Struct, frozen=True):
     """A recipe by name with its arguments, all text: `rename(symbol=flask.helpers:get_root_path, to=find_root_path)`."""
 
     name: str
@@ -28,7 +28,7 @@ class RecipeCall(Struct):
     mentions: tuple[Mention, ...] = ()
 
 
-class Place(Struct):
+class Place(Struct, frozen=True):
     """A location in the base tree: `line` from 1, `column` from 1 in characters, `text` the line without its end."""
 
     path: str
@@ -44,7 +44,7 @@ class Place(Struct):
 EditKind = Literal["reference", "mention", "residual"]
 
 
-class PlannedEdit(Struct):
+class PlannedEdit(Struct, frozen=True):
     """One file's change. `before` is None for a new file, `after` None for a removed one; `moved_from` names a moved file's old path.
 
     `reference`: certain. `mention`: plain text, asked for. `residual`: same name, not proven to mean the symbol; tried only when
@@ -62,7 +62,7 @@ class PlannedEdit(Struct):
     places: tuple[Place, ...] = ()
 
 
-class TaskSpec(Struct):
+class TaskSpec(Struct, frozen=True):
     id: TaskId
     title: str
     role: Literal["coder"] = "coder"
@@ -73,7 +73,7 @@ class TaskSpec(Struct):
     attempts: int = 3
 
 
-class TestPlan(Struct):
+class TestPlan(Struct, frozen=True):
     """Which tests judge the result: `command` as argv, `selection` the test files (empty: the whole suite).
 
     `refused` says why no tests can be run; a person who approves the plan approves that.
@@ -88,7 +88,7 @@ class TestPlan(Struct):
     refused: str = ""
 
 
-class Plan(Struct):
+class Plan(Struct, frozen=True):
     """What a person approves. Its canonical hash is the only licence to act."""
 
     objective: str
@@ -108,7 +108,7 @@ class Plan(Struct):
     cost_usd: float = 0.0
 
 
-class Base(Struct):
+class Base(Struct, frozen=True):
     """Where a run starts. `commit` is the snapshot in the content store; `head` the user's commit it stands on."""
 
     commit: CommitId

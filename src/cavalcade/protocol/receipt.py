@@ -10,7 +10,7 @@ from cavalcade.protocol.plan import Struct
 Verdict = Literal["passed", "failed", "skipped"]
 
 
-class Finding(Struct):
+class Finding(Struct, frozen=True):
     """`line` and `column` from 1, 0 when the finding is about the whole file."""
 
     path: str
@@ -20,7 +20,7 @@ class Finding(Struct):
     message: str = ""
 
 
-class Receipt(Struct):
+class Receipt(Struct, frozen=True):
     """A verdict with everything needed to reach it again: gate, tool and version, both trees, paths, configuration.
 
     `result_digest` covers verdict and findings (for tests: the outcome of each test id), never durations. `details` names a blob
