@@ -1,0 +1,127 @@
+"""What may be asked of a run."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cavalcade.domain.plan import SealedPlan
+from cavalcade.kernel.ids import BlobId, CommitId, TaskId, TreeId
+from cavalcade.protocol.decision import Decision
+from cavalcade.protocol.events import Overlap, Problem, RunRequested, Settings
+from cavalcade.protocol.plan import Place, RecipeCall
+from cavalcade.protocol.receipt import Receipt
+
+
+class RequestRun(NamedTuple):
+    request: RunRequested
+
+
+class ProposePlan(NamedTuple):
+    """`kept` is the blob of the plan's canonical bytes."""
+
+    round: int
+    sealed: SealedPlan
+    kept: BlobId
+    decisions: tuple[Decision, ...] = ()
+
+
+class Approve(NamedTuple):
+    plan_hash: str
+    by: str
+
+
+class Inject(NamedTuple):
+    text: str
+    by: str
+    objective: str
+    recipe: RecipeCall | None
+    settings: Settings
+
+
+class Abort(NamedTuple):
+    by: str
+    reason: str = ""
+
+
+class Fail(NamedTuple):
+    problem: Problem
+
+
+class StartTask(NamedTuple):
+    task: TaskId
+    attempt: int
+
+
+class ProposeEdit(NamedTuple):
+    task: TaskId
+    attempt: int
+    sealed: SealedPlan
+    edit: int
+
+
+class JudgeEdit(NamedTuple):
+    """Verdicts and their consequence in one: applied as `commit` when none failed, else rejected."""
+
+    task: TaskId
+    attempt: int
+    edit: int
+    path: str
+    receipts: tuple[Receipt, ...]
+    commit: CommitId
+    parent: CommitId
+    tree: TreeId
+    added: int
+    removed: int
+
+
+class ProposeTask(NamedTuple):
+    task: TaskId
+    attempt: int
+
+
+class JudgeTask(NamedTuple):
+    """Verdicts on the merged tree. `commit` is the new head if none failed; None when the merge itself has conflicts."""
+
+    task: TaskId
+    attempt: int
+    head: CommitId
+    receipts: tuple[Receipt, ...]
+    commit: CommitId | None
+    tree: TreeId | None
+    reason: str = ""
+    places: tuple[Place, ...] = ()
+
+
+class RecordExploration(NamedTuple):
+    task: TaskId
+    attempt: int
+    finding: str
+    places: tuple[Place, ...]
+    retry: tuple[int, ...] | None
+
+
+class RecordPublished(NamedTuple):
+    branch: str
+    commit: CommitId
+
+
+class Complete(NamedTuple):
+    overlaps: tuple[Overlap, ...] = ()
+
+
+Command = (
+    RequestRun
+    | ProposePlan
+    | Approve
+    | Inject
+    | Abort
+    | Fail
+    | StartTask
+    | ProposeEdit
+    | JudgeEdit
+    | ProposeTask
+    | JudgeTask
+    | RecordExploration
+    | RecordPublished
+    | Complete
+)

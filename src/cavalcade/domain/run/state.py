@@ -1,0 +1,92 @@
+"""What is known of a run at one moment, folded from its events."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from cavalcade.kernel.ids import BlobId, CommitId, EventId, TaskId, TreeId
+from cavalcade.protocol.events import Overlap, PlanCounts, Problem, RunRequested, Settings
+from cavalcade.protocol.plan import Place, RecipeCall, Struct, TaskSpec
+
+Phase = Literal[
+    "none", "planning", "awaiting_human", "executing", "publishing", "completed", "stopped", "aborted", "failed"
+]
+CLOSED: frozenset[Phase] = frozenset({"completed", "stopped", "aborted", "failed"})
+
+TaskStatus = Literal["waiting", "started", "proposed", "bounced", "retrying", "merged"]
+
+
+class OpenEdit(Struct, frozen=True):
+    """An edit that is proposed and not yet judged. Its commit is dated by the proposal, so that doing it again gives the same commit."""
+
+    proposal: EventId
+    time: datetime
+
+
+class TaskState(Struct, frozen=True):
+    spec: TaskSpec
+    status: TaskStatus = "waiting"
+    attempt: int = 0
+    start: CommitId = CommitId("")
+    """Where the first attempt started: the base of the later three-way merge."""
+    start_tree: TreeId = TreeId("")
+    commit: CommitId = CommitId("")
+    """The task's own head: the last applied edit."""
+    tree: TreeId = TreeId("")
+    complete: CommitId = CommitId("")
+    """State after all certain edits; later attempts add residual edits to it."""
+    complete_tree: TreeId = TreeId("")
+    applied: tuple[int, ...] = ()
+    """Edits applied in this attempt, in order."""
+    rejected: tuple[int, ...] = ()
+    open_edits: dict[int, OpenEdit] = msgspec.field(default_factory=dict[int, OpenEdit])
+    retry: tuple[int, ...] = ()
+    """Residual edits of the present attempt (`started`) or the next one (`retrying`)."""
+    bounced_by: tuple[str, ...] = ()
+    merged: CommitId = CommitId("")
+    proposed_at: datetime | None = None
+
+    def edits(self) -> tuple[int, ...]:
+        """The edits that the present attempt has to make."""
+        return self.spec.edits if self.attempt <= 1 else self.retry
+
+
+class RunState(Struct, frozen=True):
+    phase: Phase = "none"
+    since: datetime | None = None
+    """When the phase began."""
+    version: int = 0
+    """Events folded so far: the stream's version."""
+    request: RunRequested | None = None
+    objective: str = ""
+    recipe: RecipeCall | None = None
+    settings: Settings = Settings()
+    round: int = 0
+    """Plans proposed so far."""
+    plan_hash: str = ""
+    plan: BlobId | None = None
+    counts: PlanCounts = PlanCounts()
+    tests_refused: str = ""
+    approved_hash: str = ""
+    approved_by: str = ""
+    tasks: dict[TaskId, TaskState] = msgspec.field(default_factory=dict[TaskId, TaskState])
+    head: CommitId = CommitId("")
+    head_tree: TreeId = TreeId("")
+    branch: str = ""
+    published: bool = False
+    overlaps: tuple[Overlap, ...] = ()
+    problem: Problem | None = None
+    stop_reason: str = ""
+    stop_places: tuple[Place, ...] = ()
+
+    @property
+    def closed(self) -> bool:
+        return self.phase in CLOSED
+
+    def tree_for(self, task: TaskId) -> TreeId:
+        """What a task sees; for no task, or one not begun, the head of the run."""
+        state = self.tasks.get(task)
+        return state.tree if state and state.tree and state.status != "merged" else self.head_tree
