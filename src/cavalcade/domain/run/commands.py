@@ -60,16 +60,19 @@ class ProposeEdit(NamedTuple):
 
 
 class JudgeEdit(NamedTuple):
-    """Verdicts and their consequence in one: applied as `commit` when none failed, else rejected."""
+    """Verdicts and their consequence in one: applied as `commit` when none failed, else rejected.
+
+    `commit` is None when the edit conflicts with what the file holds by now.
+    """
 
     task: TaskId
     attempt: int
     edit: int
     path: str
     receipts: tuple[Receipt, ...]
-    commit: CommitId
     parent: CommitId
-    tree: TreeId
+    commit: CommitId | None
+    tree: TreeId | None
     added: int
     removed: int
 

@@ -214,7 +214,9 @@ def _judge_edit(task: TaskState, command: c.JudgeEdit) -> Decided:
     if command.parent != task.commit:
         return Refusal(f"edit {command.edit} builds on another state of task {command.task}", expected=task.commit)
     verdicts = _verdicts(command.task, command.attempt, command.edit, command.receipts)
-    if gates := _failed(command.receipts):
+    gates = _failed(command.receipts)
+    if gates or command.commit is None or command.tree is None:
+        gates = gates or ("merge",)
         rejected = e.EditRejected(
             task=command.task, attempt=command.attempt, edit=command.edit, path=command.path, gates=gates
         )

@@ -1,0 +1,32 @@
+"""Results that touch each other: two runs of one project at once both finish; here is said whether their branches merge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cavalcade.content.port import ContentStore
+from cavalcade.domain.run import RunState
+from cavalcade.protocol.events import Overlap
+
+
+def find_overlaps(content: ContentStore, mine: RunState, others: Iterable[RunState]) -> tuple[Overlap, ...]:
+    """Published results of the same project and base that changed a file which `mine` changed, each with its conflicting paths."""
+    if mine.request is None:
+        return ()
+    base = mine.request.base.tree
+    changed = {diff.path for diff in content.diff(base, mine.head_tree, context=0)}
+    found: list[Overlap] = []
+    for other in others:
+        request = other.request
+        if (
+            request is None
+            or not other.published
+            or request.project != mine.request.project
+            or request.base.tree != base
+        ):
+            continue
+        if changed.isdisjoint(diff.path for diff in content.diff(base, other.head_tree, context=0)):
+            continue
+        conflicts = content.merge(base, mine.head_tree, other.head_tree).conflicts
+        found.append(Overlap(branch=other.branch, conflicts=tuple(conflict.path for conflict in conflicts)))
+    return tuple(found)

@@ -1,0 +1,135 @@
+"""Driving a run: what is pending becomes jobs, what the jobs report becomes events, until nothing is owed.
+
+The supervisor can die anywhere. Whoever drives next folds the ledger and asks `pending` again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from cavalcade.bus.port import Bus
+from cavalcade.content.port import ContentStore
+from cavalcade.domain.run import (
+    Complete,
+    DoTask,
+    Effect,
+    ExploreTask,
+    Fail,
+    Finish,
+    MakePlan,
+    Publish,
+    RecordPublished,
+    RunState,
+    StartTask,
+    VerifyTask,
+    WaitForHuman,
+    pending,
+)
+from cavalcade.kernel.errors import CavalcadeError, Refused, UsageError
+from cavalcade.kernel.ids import RunId
+from cavalcade.protocol.events import Overlap, Problem
+from cavalcade.protocol.job import Job
+from cavalcade.supervisor.overlaps import find_overlaps
+from cavalcade.supervisor.runs import RunService
+
+Contents = Callable[[RunState], ContentStore]
+"""Opens the content store of a run's project."""
+
+
+def branch_of(run: RunId) -> str:
+    return f"cavalcade/{run}"
+
+
+def problem_of(error: CavalcadeError) -> Problem:
+    return Problem(
+        code=error.code,
+        what=error.what,
+        expected=error.expected,
+        hint=error.hint,
+        places=error.places,
+        exit_status=error.exit_status,
+    )
+
+
+class Supervisor:
+    def __init__(self, runs: RunService, bus: Bus, contents: Contents) -> None:
+        self._runs = runs
+        self._bus = bus
+        self._contents = contents
+
+    async def drive(self, run: RunId) -> RunState:
+        """Goes on until the run is closed or waits for a person; the state then.
+
+        An objective that can't be carried out closes the run as failed. Any other error (ledger, sandbox, tools) is raised and leaves
+        the run as it stood: it can be resumed when the cause is gone.
+        """
+        closed = asyncio.create_task(self._runs.wait_closed(run))
+        try:
+            return await self._drive(run, closed)
+        finally:
+            closed.cancel()
+
+    async def _drive(self, run: RunId, closed: asyncio.Task[RunState]) -> RunState:
+        under_way = 0
+        while True:
+            state = await self._runs.load(run)
+            effects = pending(state)
+            if state.closed or any(isinstance(effect, WaitForHuman) for effect in effects):
+                return state
+            for effect in effects:
+                under_way += await self._carry_out(run, state, effect)
+            if under_way:
+                await self._next_outcome(run, closed)
+                under_way -= 1
+
+    async def _next_outcome(self, run: RunId, closed: asyncio.Task[RunState]) -> None:
+        """Waits for a job to end, but no longer than the run is open: who aborts doesn't wait for a test suite."""
+        ended = asyncio.create_task(self._bus.outcome())
+        await asyncio.wait({ended, closed}, return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
+            ended.cancel()
+            return
+        outcome = ended.result()
+        match outcome.error:
+            case None:
+                return
+            case Refused() if (await self._runs.load(run)).closed:
+                return  # a person ended the run while the job was under way
+            case UsageError() as error:
+                await self._runs.execute(run, Fail(problem_of(error)))
+            case error:
+                raise error
+
+    async def _carry_out(self, run: RunId, state: RunState, effect: Effect) -> int:
+        """Number of jobs put under way: 0 or 1."""
+        match effect:
+            case MakePlan():
+                return await self._bus.offer(Job(kind="plan", run=run, round=effect.round))
+            case DoTask():
+                if not effect.started:
+                    await self._runs.execute(run, StartTask(effect.task, effect.attempt))
+                return await self._bus.offer(Job(kind="task", run=run, task=effect.task, attempt=effect.attempt))
+            case VerifyTask():
+                return await self._bus.offer(Job(kind="verify", run=run, task=effect.task, attempt=effect.attempt))
+            case ExploreTask():
+                return await self._bus.offer(Job(kind="explore", run=run, task=effect.task, attempt=effect.attempt))
+            case Publish():
+                await self._publish(run, state)
+            case Finish():
+                await self._runs.execute(run, Complete(await self._overlaps(run, state)))
+            case WaitForHuman():
+                pass
+        return 0
+
+    async def _publish(self, run: RunId, state: RunState) -> None:
+        assert state.request is not None
+        self._contents(state).publish(Path(state.request.repository), branch_of(run), state.head)
+        await self._runs.execute(run, RecordPublished(branch_of(run), state.head))
+
+    async def _overlaps(self, run: RunId, state: RunState) -> tuple[Overlap, ...]:
+        """Whether this result merges with the other results of the same project that stand on the same base."""
+        assert state.request is not None
+        others = [await self._runs.load(other) for other in await self._runs.list() if other != run]
+        return find_overlaps(self._contents(state), state, others)
