@@ -6,12 +6,17 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from cavalcade.kernel.ids import EventId, StreamId
+from cavalcade.kernel.ids import EventId, OriginId, StreamId
 from cavalcade.protocol.envelope import Draft, Recorded
 
 
 class Verification(NamedTuple):
-    """`bad_position` is None when the chain is whole; `problem` says what is wrong there."""
+    """What a walk over the whole chain found.
+
+    `bad_position` is None when it is whole, else the first bad position, and `problem` says what is wrong there (position 0: what is
+    wrong has no position, such as a damaged index). `events` is the number of good events before it, `head` the hash of the last
+    of them (64 zeros: none).
+    """
 
     events: int
     bad_position: int | None
@@ -20,24 +25,33 @@ class Verification(NamedTuple):
 
 
 class Ledger(Protocol):
+    @property
+    def origin(self) -> OriginId:
+        """Who writes here: the owner of the chain that appended events continue."""
+        ...
+
     async def append(
         self, stream: StreamId, events: Sequence[Draft], *, expected_version: int | None = None
     ) -> list[Recorded]:
         """All of them or none, durable when this returns.
 
         With `expected_version` the stream must be exactly there (0: empty). Events whose ids are already recorded in this stream
-        are returned as they were recorded; a batch is either wholly new or wholly known. Raises VersionConflict,
-        LedgerUnwritable, LedgerDamaged.
+        are returned as they were recorded, whatever `expected_version` says; a batch is either wholly new or wholly known.
+
+        Raises VersionConflict (also for a batch known in part); LedgerError for an event that can't be recorded (over 16 KiB, no zone,
+        data no JSON object), for an id given twice or already taken by another event; LedgerUnwritable when nothing was recorded for
+        want of room or rights; LedgerDamaged; Busy when another process holds the ledger. After LedgerUnwritable, Busy or a
+        cancellation, appending the same events again is safe.
         """
         ...
 
-    async def read(
-        self, *, stream: StreamId | None = None, after: int = 0, limit: int | None = None
-    ) -> list[Recorded]:
-        """Events in order of position, `after` excluded."""
+    async def read(self, *, stream: StreamId | None = None, after: int = 0, limit: int | None = None) -> list[Recorded]:
+        """Events in order of position, `after` excluded. Raises LedgerDamaged at one whose hash is wrong."""
         ...
 
-    async def version(self, stream: StreamId) -> int: ...
+    async def version(self, stream: StreamId) -> int:
+        """Number of events in a stream, 0 when there is none by that name."""
+        ...
 
     async def find(self, event: EventId) -> Recorded | None: ...
 
@@ -46,15 +60,24 @@ class Ledger(Protocol):
         ...
 
     def follow(self, *, stream: StreamId | None = None, after: int = 0) -> AsyncIterator[Recorded]:
-        """Every event after a position, then each new one as it becomes durable, none skipped; also those of other processes."""
+        """Every event after a position, then each new one as it becomes durable, none skipped; also those of other processes.
+
+        Ends when the ledger is closed.
+        """
         ...
 
     async def at(self, moment: datetime, *, stream: StreamId | None = None) -> int:
-        """Position of the last event recorded at or before a moment; 0 when there is none. Raises ValueError without a zone."""
+        """The greatest position whose event's time is at or before a moment; 0 when there is none.
+
+        Times come from the clocks of those who made the events and may go back. Then an event with a later time may stand before the
+        answer, but none at or before the moment stands after it. Raises ValueError for a moment without a zone.
+        """
         ...
 
     async def verify(self) -> Verification:
         """Reads the whole chain and names the first bad position."""
         ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """What was submitted is recorded, followers end. Afterwards every other call raises LedgerError."""
+        ...

@@ -1,0 +1,194 @@
+"""Whether a SQLite ledger is whole: a cheap look when it opens, and the full walk that names the first bad position."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+
+import msgspec
+
+from cavalcade.kernel.ids import OriginId
+from cavalcade.ledger import chain
+from cavalcade.ledger.head_file import Head, HeadFile
+from cavalcade.ledger.port import Verification
+from cavalcade.ledger.sqlite_database import boundary, check_file, hex_of, number, queries, read_connection
+
+TAIL = 64
+"""Events at the end that are hashed again at each opening."""
+PAGE = 256
+SEGMENT = 256
+"""Positions per row of `moments`; the SQL says the same number."""
+
+VerifyRow = tuple[int, bytes, bytes, str, int, int, int, str]
+
+
+def quick_check(connection: sqlite3.Connection, head: Head) -> None:
+    """Positions are dense, the heads agree with the last events, the tail hashes right, nothing the head record knows is missing.
+
+    Reads one narrow index and the tail. Raises LedgerDamaged; SQLite's own errors pass.
+    """
+    q = queries()
+    last, count = number(connection, q["last_position"]) or 0, number(connection, q["count_events"]) or 0
+    if last != count:
+        raise chain.damaged(_first_gap(connection, last), "missing")
+    if head.position > last:
+        raise chain.damaged(
+            last + 1,
+            f"missing: {head.position} events were recorded, {last} are here. A write-ahead log was lost or an older copy put in place",
+        )
+    if head.position and _hash(connection, head.position) != head.hash:
+        raise chain.damaged(head.position, "not the event that was recorded there")
+    _check_tail(connection, last)
+    _check_heads(connection, last)
+
+
+def _first_gap(connection: sqlite3.Connection, last: int) -> int:
+    """The first position without an event, by bisection: below it count and position agree."""
+    low, high = 0, last
+    while high - low > 1:
+        middle = (low + high) // 2
+        held = number(connection, "SELECT count(*) FROM events WHERE position > 0 AND position <= ?", (middle,)) or 0
+        low, high = (middle, high) if held == middle else (low, middle)
+    return high
+
+
+def _hash(connection: sqlite3.Connection, position: int) -> str:
+    row: tuple[bytes] | None = connection.execute(queries()["row_hash"], (position,)).fetchone()
+    return "" if row is None else hex_of(row[0])
+
+
+def _check_tail(connection: sqlite3.Connection, last: int) -> None:
+    for position, prevhash, digest, body in connection.execute(queries()["page"], (max(last - TAIL, 0), TAIL)):
+        chain.unpack(chain.Row(position, hex_of(prevhash) or chain.GENESIS, hex_of(digest), body))
+
+
+def _check_heads(connection: sqlite3.Connection, last: int) -> None:
+    newest = 0
+    for name, seq, digest, position in connection.execute(queries()["all_heads"]).fetchall():
+        newest = max(newest, position)
+        row: tuple[bytes, bytes] | None = connection.execute(
+            "SELECT hash, CAST(body AS BLOB) FROM events WHERE position = ?", (position,)
+        ).fetchone()
+        if row is None:
+            if seq or position or hex_of(digest) != chain.GENESIS:
+                raise chain.damaged(last + 1, f"missing: the head of origin {name} stands at position {position}")
+            continue
+        try:
+            body = chain.parse_body(row[1])
+        except (msgspec.DecodeError, UnicodeError) as exc:
+            raise chain.damaged(position, f"the body can't be read: {exc}") from exc
+        if row[0] != digest or body.originseq != seq or body.origin != name:
+            raise chain.damaged(position, f"the head of origin {name} says otherwise")
+    if newest != last:
+        raise chain.damaged(newest + 1, "an event beyond the head of its origin")
+
+
+class _Walk:
+    """The chain check, and that each column says what the body says."""
+
+    def __init__(self) -> None:
+        self.chain = chain.ChainCheck()
+        self._last_of: dict[OriginId, int] = {}
+
+    def problem(self, row: VerifyRow) -> str:
+        position, digest, body_bytes, stream, version, time_us, previous, event_id = row
+        if problem := self.chain.problem(position, hex_of(digest), body_bytes):
+            return problem
+        body = chain.parse_body(body_bytes)
+        if body.event.time.tzinfo is None:
+            self.chain.position = position - 1
+            return "altered: its time has no zone"
+        expected = (body.stream, body.version, chain.microseconds(body.event.time), body.event.id)
+        last, self._last_of[body.origin] = self._last_of.get(body.origin, 0), position
+        if (stream, version, time_us, event_id) != expected or previous != last:
+            self.chain.position = position - 1
+            return "altered: stream, version, time, id or previous position differ from the body"
+        return ""
+
+
+def verify(connection: sqlite3.Connection, head: Head) -> Verification:
+    """Reads everything, page by page. Never raises for damage: it is the answer."""
+    walk = _Walk()
+    try:
+        heads, last = _snapshot(connection)
+        problem = _walk_to(connection, last, walk) or _ends(walk, heads, last, head)
+        if problem:
+            return _bad(walk, problem)
+        return _structure(connection, walk)
+    except (sqlite3.DatabaseError, msgspec.DecodeError) as exc:
+        if getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in (
+            sqlite3.SQLITE_CORRUPT,
+            sqlite3.SQLITE_NOTADB,
+            sqlite3.SQLITE_IOERR,
+        ):
+            raise
+        return _bad(walk, f"unreadable: {exc}")
+
+
+def _snapshot(connection: sqlite3.Connection) -> tuple[list[tuple[str, int, bytes, int]], int]:
+    """The heads and the last position of one moment, while others may be appending."""
+    connection.execute("BEGIN")
+    try:
+        return connection.execute(queries()["all_heads"]).fetchall(), number(
+            connection, queries()["last_position"]
+        ) or 0
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _bad(walk: _Walk, problem: str, position: int | None = None) -> Verification:
+    bad = walk.chain.bad_position if position is None else position
+    return Verification(walk.chain.position, bad, problem, walk.chain.head)
+
+
+def _walk_to(connection: sqlite3.Connection, last: int, walk: _Walk) -> str:
+    after = -(2**63)
+    while after < last:
+        page: list[VerifyRow] = connection.execute(queries()["verify_page"], (after, PAGE)).fetchall()
+        for row in page:
+            if row[0] > last:
+                return ""
+            if problem := walk.problem(row):
+                return problem
+        if not page:
+            return ""
+        after = page[-1][0]
+    return ""
+
+
+def _ends(walk: _Walk, heads: list[tuple[str, int, bytes, int]], last: int, head: Head) -> str:
+    """Whether the walk ended where the heads say, and reached what the head record knows."""
+    ours = {name: (seq, hex_of(digest)) for name, seq, digest, _ in heads if seq}
+    if walk.chain.heads != ours:
+        return "missing, or the head of an origin altered: the chain ends elsewhere than its head"
+    if head.position > last:
+        return f"missing: {head.position} events were recorded, {last} are here"
+    return ""
+
+
+def _structure(connection: sqlite3.Connection, walk: _Walk) -> Verification:
+    """Indexes and `moments` are derived: wrong ones would give wrong answers about right events."""
+    good = Verification(walk.chain.position, None, "", walk.chain.head)
+    segment = number(connection, queries()["bad_moment"])
+    complete = walk.chain.position // SEGMENT
+    held = number(connection, "SELECT count(*) FROM moments WHERE segment BETWEEN 1 AND ?", (complete,)) or 0
+    if segment is not None or held < complete:
+        return _bad(walk, "the earliest time of 256 positions is wrong", ((segment or 1) - 1) * SEGMENT + 1)
+    report: str = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if report != "ok":
+        place = re.search(r"row (\d+)", report)
+        return _bad(walk, f"the database's structure: {report}", int(place.group(1)) if place else 0)
+    return good
+
+
+def verify_file(path: Path, *, busy_timeout_s: float = 10.0) -> Verification:
+    """The full walk over a ledger that may refuse to open. Raises LedgerDamaged when the file can't be read as a database at all."""
+    with boundary(path):
+        head = HeadFile(path).read()
+        check_file(path, recorded=head.position)
+        connection = read_connection(path, busy_timeout_s=busy_timeout_s)
+        try:
+            return verify(connection, head)
+        finally:
+            connection.close()
