@@ -1,0 +1,94 @@
+"""What other rooms may ask of a sandbox: run one command on one scratch folder, within limits, cut off from everything else.
+
+The workspace is handed over: a scratch copy that nobody else writes to while a command runs, without hard links to files
+outside it. A sandbox may change its ownership. **The guest can leave symbolic links in it**: whoever reads results out of it
+opens them without following links (`O_NOFOLLOW`) and refuses those that lead out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Literal, Protocol
+
+WORK = PurePosixPath("/sandbox")
+"""Where the workspace is inside every sandbox."""
+
+Hit = Literal["", "wall", "cpu", "memory", "processes", "disk", "files", "output"]
+"""Which limit ended the command; empty when none did."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a command may use. Whatever goes beyond is killed as a whole, but for the three that an ordinary error answers.
+
+    `wall_s`, `cpu_s`: seconds, CPU summed over all processes. `memory_bytes`: resident memory over all processes (pages shared
+    between them counted once), and private writable memory of each one (beyond: out-of-memory error in that process).
+    `processes`: threads included. `open_files`: descriptors per process (error). `file_bytes`: size of one file (error).
+    `disk_bytes`: growth of the workspace, and the size of `/tmp`. `files`: growth in the number of files. `output_bytes`:
+    standard output and error together.
+    """
+
+    wall_s: float = 600.0
+    cpu_s: float = 1200.0
+    memory_bytes: int = 4 << 30
+    processes: int = 256
+    open_files: int = 4096
+    file_bytes: int = 1 << 30
+    disk_bytes: int = 2 << 30
+    files: int = 100_000
+    output_bytes: int = 64 << 20
+
+
+def _no_environment() -> Mapping[str, str]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """`argv` to run on the folder `workspace`, which is `/sandbox` inside.
+
+    `env` is added to the sandbox's own few variables (PATH, HOME, TMPDIR, LANG, USER); nothing of the caller's is inherited.
+    `cwd` is relative to the workspace. `readable` are files and folders that the guest sees read-only at their own path (an
+    interpreter's prefix, a virtual environment); one that is a symbolic link is recreated as a link.
+    """
+
+    argv: tuple[str, ...]
+    workspace: Path
+    env: Mapping[str, str] = field(default_factory=_no_environment)
+    cwd: str = "."
+    readable: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """`exit_code` is None when a signal ended the command (`signal`, else 0) or a limit did (`hit`).
+
+    `peak_rss_bytes` is the highest sum of resident memory that was seen, looking every 50 ms: 0 for a shorter command.
+    """
+
+    exit_code: int | None
+    signal: int
+    hit: Hit
+    stdout: bytes
+    stderr: bytes
+    duration_s: float
+    peak_rss_bytes: int
+
+
+class Sandbox(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    async def run(self, command: Command, limits: Limits) -> Result:
+        """Runs to the end or to a limit. When this returns, or is cancelled, no process of the command lives any more.
+
+        Raises SandboxUnavailable when the sandbox can't be set up, UsageError for a workspace or folder that isn't there.
+        """
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """Tool, version and what it contains: part of every receipt."""
+        ...
