@@ -35,8 +35,8 @@ def codes(judgement: Judgement) -> list[str]:
     ],
 )
 async def test_a_finding_that_the_edit_introduces_is_refused(text: str, code: str) -> None:
-    assert codes(await judge({"a.py": "y = 1\n"}, {"a.py": "y = 1\n" + text})) == [code]
-    assert codes(await judge({}, {"a.py": text})) == [code]
+    assert set(codes(await judge({"a.py": "y = 1\n"}, {"a.py": "y = 1\n" + text}))) == {code}
+    assert set(codes(await judge({}, {"a.py": text}))) == {code}
     assert codes(await judge({"a.py": text}, {"a.py": "y = 1\n" + text})) == [], "it was there before"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cavalcade.gates.patterns import TEXT_PATTERNS
-from cavalcade.gates.scopes import Scope, open_scope
+from cavalcade.gates.scopes import IMPORTERS, Scope, open_scope
 from cavalcade.gates.syntax import DEFAULT_MAX_BYTES, parse_python
 
 
@@ -86,7 +86,7 @@ _TRIGGER = re.compile(
     rb"exec|eval|compile|system|popen|spawn|shell|pickle|marshal|dill|shelve|joblib|yaml|ctypes|cffi|__import__|import_module"
     rb"|getattr|__subclasses__|__globals__|__builtins__|builtins|subprocess|connect|urlopen|urlretrieve|verify|VERIFY|CERT_NONE"
     rb"|check_hostname|_create_|disable_warnings|Policy|rmtree|\.ssh|\.aws|\.gnupg|/etc/|/proc/|runpy|CodeType|getoutput|interact"
-    rb"|Interpreter|requests|httpx|aiohttp|getstatus|posix|import \*|\\x|\\u|\\N|vars"
+    rb"|Interpreter|requests|torch|allow_|httpx|aiohttp|getstatus|posix|import \*|\\x|\\u|\\N|vars"
 )
 """A file without any of these has nothing to find, and need not be parsed."""
 
@@ -157,7 +157,7 @@ def _of_call(node: ast.Call, scope: Scope) -> Iterator[str]:
     callee = scope.dotted(node.func)
     keywords = _keywords(node)
     yield from _of_process(node, callee, keywords, scope)
-    yield from _of_names(node, callee)
+    yield from _of_names(node, callee, scope)
     yield from _of_network(node, callee, keywords)
     if callee in ("yaml.load", "yaml.load_all") and not _loads_safely(node, keywords):
         yield "yaml-load"
@@ -192,13 +192,18 @@ def _of_process(node: ast.Call, callee: str, keywords: dict[str, ast.expr], scop
         yield from {pattern.id for pattern in _SHELL_TEXT if pattern.expression.search(command)}
 
 
-def _of_names(node: ast.Call, callee: str) -> Iterator[str]:
+def _of_names(node: ast.Call, callee: str, scope: Scope) -> Iterator[str]:
     first = node.args[0] if node.args else None
-    if callee in ("builtins.__import__", "importlib.import_module", "importlib.__import__"):
+    if callee in IMPORTERS:
         if first is None or not isinstance(first, ast.Constant):
             yield "dynamic-import"
         elif str(first.value).split(".")[0] in _NATIVE:
             yield "native"
+    if callee == "builtins.getattr" and len(node.args) > 1:
+        if isinstance(node.args[1], ast.Constant):
+            yield from filter(None, [_PATTERN_OF.get(scope.dotted(node))])
+        elif scope.dotted(node.args[0]) in _WATCHED_MODULES:
+            yield "dynamic-attribute"
 
 
 def _of_network(node: ast.Call, callee: str, keywords: dict[str, ast.expr]) -> Iterator[str]:

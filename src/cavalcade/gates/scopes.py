@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+IMPORTERS = ("builtins.__import__", "importlib.import_module", "importlib.__import__")
 _OPENS_SCOPE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
@@ -22,6 +23,8 @@ class Scope:
 
     def lookup(self, name: str) -> str:
         """The dotted global name, or "" when it isn't known."""
+        if name == "__builtins__":
+            return "builtins"
         scope: Scope | None = self
         stars: list[str] = []
         while scope is not None:
@@ -42,25 +45,24 @@ class Scope:
             at = at.value
         if isinstance(at, ast.Name):
             parts.append(self.lookup(at.id))
-        elif isinstance(at, ast.Call) and parts:
-            parts.append(self._imported(at))
+        elif isinstance(at, ast.Call):
+            parts.append(self._called(at))
         else:
-            parts.append(self._taken(at))
+            return ""
         return ".".join(reversed(parts)) if parts[-1] else ""
 
-    def _imported(self, call: ast.Call) -> str:
-        """`__import__("os")` and `importlib.import_module("os")` are `os`."""
-        if not call.args or not isinstance(call.args[0], ast.Constant):
-            return ""
+    def _called(self, call: ast.Call) -> str:
+        """`getattr(os, "system")` is `os.system`; `__import__("os")` and `importlib.import_module("os")` are `os`."""
+        if isinstance(call.func, ast.Attribute) and call.func.attr not in ("import_module", "__import__", "getattr"):
+            return ""  # long chains of calls end here, before they nest
         callee = self.dotted(call.func)
-        return str(call.args[0].value) if callee in ("builtins.__import__", "importlib.import_module") else ""
-
-    def _taken(self, node: ast.expr) -> str:
-        """`getattr(os, "system")` is `os.system`."""
-        if not isinstance(node, ast.Call) or len(node.args) < 2 or self.dotted(node.func) != "builtins.getattr":
-            return ""
-        owner, name = self.dotted(node.args[0]), node.args[1]
-        return f"{owner}.{name.value}" if owner and isinstance(name, ast.Constant) else ""
+        texts = [arg.value if isinstance(arg, ast.Constant) and isinstance(arg.value, str) else "" for arg in call.args]
+        if callee in IMPORTERS and texts:
+            return texts[0]
+        if callee == "builtins.getattr" and len(texts) > 1 and texts[1]:
+            owner = self.dotted(call.args[0])
+            return f"{owner}.{texts[1]}" if owner else ""
+        return ""
 
 
 def open_scope(node: ast.AST, outer: Scope | None, builtins: frozenset[str]) -> Scope:
