@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.entropy import Entropy
 from cavalcade.kernel.ids import EventId, OriginId, StreamId
 from cavalcade.ledger import chain, sqlite_check
@@ -52,7 +53,8 @@ def _no_fault(_step: str) -> None:
 class SqliteLedger:
     """Conforms to `ledger.port.Ledger`; any thread and event loop may use it, other processes too.
 
-    Opening creates the file (its folder must exist) and draws its origin from `entropy`; it blocks for milliseconds. A disk that is
+    Opening creates the file (its folder must exist) and draws its origin from `entropy` at the time of `clock`; it blocks
+    for milliseconds, `open` does it in a thread. A disk that is
     full, a limit reached or an I/O error fails the appends it meets and no later ones: the same object goes on once there is room.
 
     Raises LedgerDamaged, naming the position; LedgerUnwritable for a read-only file or folder and a full disk; LedgerError for a file
@@ -63,6 +65,7 @@ class SqliteLedger:
         self,
         path: Path,
         *,
+        clock: Clock,
         entropy: Entropy,
         busy_timeout_s: float = 10.0,
         size_limit_bytes: int | None = None,
@@ -77,7 +80,7 @@ class SqliteLedger:
             check_file(path, recorded=head_file.read().position)
             connection = connect(path, busy_timeout_s=busy_timeout_s, create=True)
             try:
-                self.origin = _open(connection, path, entropy, head_file, busy_timeout_s, size_limit_bytes)
+                self.origin = _open(connection, path, clock, entropy, head_file, busy_timeout_s, size_limit_bytes)
             except BaseException:
                 connection.close()
                 head_file.close()
@@ -85,6 +88,11 @@ class SqliteLedger:
         self._writer = Writer(connection, path, head_file, self._followers, fault_point)
         self._readers = _Readers(path, busy_timeout_s)
         self._writer.start()
+
+    @classmethod
+    async def open(cls, path: Path, *, clock: Clock, entropy: Entropy) -> SqliteLedger:
+        """As the constructor, without blocking the event loop."""
+        return await asyncio.to_thread(cls, path, clock=clock, entropy=entropy)
 
     async def append(
         self, stream: StreamId, events: Sequence[Draft], *, expected_version: int | None = None
@@ -193,6 +201,7 @@ class _Readers:
 def _open(
     connection: sqlite3.Connection,
     path: Path,
+    clock: Clock,
     entropy: Entropy,
     head_file: HeadFile,
     busy_timeout_s: float,
@@ -201,7 +210,7 @@ def _open(
     if size_limit_bytes is not None:
         page_bytes = number(connection, "PRAGMA page_size") or 4096
         connection.execute(f"PRAGMA max_page_count = {max(size_limit_bytes // page_bytes, 1)}")
-    prepare(connection, path, entropy, migrations(), busy_timeout_s=busy_timeout_s)
+    prepare(connection, path, clock, entropy, migrations(), busy_timeout_s=busy_timeout_s)
     # Read before the transaction: another process's commit in between only makes the file newer than the record.
     head = head_file.read()
     connection.execute("BEGIN")

@@ -13,13 +13,15 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import NamedTuple
 
+from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.entropy import Entropy
 from cavalcade.kernel.errors import Busy, CavalcadeError, LedgerDamaged, LedgerError, LedgerUnwritable
-from cavalcade.ledger.chain import GENESIS
+from cavalcade.ledger.chain import GENESIS, microseconds
 
 APPLICATION_ID = 0x43415641
 """`CAVA`, in the header of every ledger."""
 _MAGIC = b"SQLite format 3\0"
+_MODE_PAUSE_S = 0.005
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_SCHEMA)
 _UNWRITABLE = (
@@ -128,7 +130,13 @@ def check_file(path: Path, *, recorded: int) -> None:
 
 
 def prepare(
-    connection: sqlite3.Connection, path: Path, entropy: Entropy, steps: Sequence[Migration], *, busy_timeout_s: float
+    connection: sqlite3.Connection,
+    path: Path,
+    clock: Clock,
+    entropy: Entropy,
+    steps: Sequence[Migration],
+    *,
+    busy_timeout_s: float,
 ) -> None:
     """Brings a new or older file to this schema and sets it to write ahead.
 
@@ -143,14 +151,14 @@ def prepare(
         # Another process may have been faster: look again, now that nobody else can write.
         version = _known_version(connection, path, newest)
         if version < newest:
-            _migrate(connection, entropy, [step for step in steps if step.number > version])
+            _migrate(connection, clock, entropy, [step for step in steps if step.number > version])
             connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
 
 
-def _migrate(connection: sqlite3.Connection, entropy: Entropy, steps: Sequence[Migration]) -> None:
+def _migrate(connection: sqlite3.Connection, clock: Clock, entropy: Entropy, steps: Sequence[Migration]) -> None:
     for step in steps:
         for statement in step.statements:
             connection.execute(statement)
@@ -158,7 +166,7 @@ def _migrate(connection: sqlite3.Connection, entropy: Entropy, steps: Sequence[M
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     if connection.execute(queries()["own_head"]).fetchone() is None:
         name = "o" + entropy.bytes(10).hex()
-        connection.execute(queries()["insert_origin"], (name, bytes.fromhex(GENESIS)))
+        connection.execute(queries()["insert_origin"], (name, microseconds(clock.now()), bytes.fromhex(GENESIS)))
 
 
 def _known_version(connection: sqlite3.Connection, path: Path, newest: int) -> int:
@@ -181,16 +189,15 @@ def _known_version(connection: sqlite3.Connection, path: Path, newest: int) -> i
 
 def _write_ahead(connection: sqlite3.Connection, path: Path, busy_timeout_s: float) -> None:
     """SQLite doesn't wait for others when the mode changes, so this does."""
-    deadline = time.monotonic() + busy_timeout_s
-    while True:
+    mode = ""
+    for patience in range(int(busy_timeout_s / _MODE_PAUSE_S), -1, -1):
         try:
-            mode: str = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        except sqlite3.OperationalError as exc:
-            if _code(exc) not in _BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.005)
-        else:
+            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
             break
+        except sqlite3.OperationalError as exc:
+            if _code(exc) not in _BUSY or not patience:
+                raise
+            time.sleep(_MODE_PAUSE_S)
     if mode != "wal":
         raise LedgerUnwritable(
             f"{path} can't be written ahead (journal mode {mode})",

@@ -1,5 +1,5 @@
 -- name: insert_origin
-INSERT INTO origins (number, name, seq, hash, position) VALUES (1, ?, 0, ?, 0)
+INSERT INTO origins (number, name, created_us, seq, hash, position) VALUES (1, ?, ?, 0, ?, 0)
 
 -- name: own_head
 SELECT name, seq, hash, position FROM origins WHERE number = 1

@@ -2,6 +2,7 @@
 CREATE TABLE origins (
     number INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
+    created_us INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     hash BLOB NOT NULL,
     position INTEGER NOT NULL

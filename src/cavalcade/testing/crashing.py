@@ -1,0 +1,180 @@
+"""Processes that die where it hurts: a fuse, and stores that burn it before and after each write.
+
+A test runs a child process with one of these in place of the real store, for each place where it may die, and then looks at what is left.
+Death is `os._exit`: no `finally`, no flush, no goodbye. What was written to files stays, as after SIGKILL.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from cavalcade.content.port import BlameLine, Change, CommitInfo, ContentStore, Entry, FileDiff, Merge
+from cavalcade.kernel.ids import BlobId, CommitId, EventId, OriginId, StreamId, TreeId
+from cavalcade.ledger.port import Ledger, Verification
+from cavalcade.protocol.envelope import Draft, Recorded
+from cavalcade.protocol.plan import Base
+
+CRASHED = 86
+"""Exit status of a process that a fuse ended."""
+
+
+def die() -> None:
+    os._exit(CRASHED)
+
+
+class Fuse:
+    """Ends the process at the `limit`-th crossing, counted from 1; 0 never does and only counts."""
+
+    def __init__(self, limit: int, *, end: Callable[[], None] = die) -> None:
+        self.limit = limit
+        self.crossed = 0
+        self._end = end
+
+    def __call__(self) -> None:
+        self.crossed += 1
+        if self.crossed == self.limit:
+            self._end()
+
+
+class FuseAt:
+    """A fault point argument: ends the process when the step called `step` is reached for the `count`-th time."""
+
+    def __init__(self, step: str, count: int = 1, *, end: Callable[[], None] = die) -> None:
+        self.step = step
+        self.fuse = Fuse(count, end=end)
+
+    def __call__(self, step: str) -> None:
+        if step == self.step:
+            self.fuse()
+
+
+class CrashingLedger:
+    """A ledger that crosses the fuse before each append and after it is durable. Reads pass."""
+
+    def __init__(self, ledger: Ledger, fuse: Callable[[], None]) -> None:
+        self._ledger = ledger
+        self._fuse = fuse
+
+    @property
+    def origin(self) -> OriginId:
+        return self._ledger.origin
+
+    async def append(
+        self, stream: StreamId, events: Sequence[Draft], *, expected_version: int | None = None
+    ) -> list[Recorded]:
+        self._fuse()
+        recorded = await self._ledger.append(stream, events, expected_version=expected_version)
+        self._fuse()
+        return recorded
+
+    async def read(self, *, stream: StreamId | None = None, after: int = 0, limit: int | None = None) -> list[Recorded]:
+        return await self._ledger.read(stream=stream, after=after, limit=limit)
+
+    async def version(self, stream: StreamId) -> int:
+        return await self._ledger.version(stream)
+
+    async def find(self, event: EventId) -> Recorded | None:
+        return await self._ledger.find(event)
+
+    async def streams(self, prefix: str = "") -> list[StreamId]:
+        return await self._ledger.streams(prefix)
+
+    def follow(self, *, stream: StreamId | None = None, after: int = 0) -> AsyncIterator[Recorded]:
+        return self._ledger.follow(stream=stream, after=after)
+
+    async def at(self, moment: datetime, *, stream: StreamId | None = None) -> int:
+        return await self._ledger.at(moment, stream=stream)
+
+    async def verify(self) -> Verification:
+        return await self._ledger.verify()
+
+    async def aclose(self) -> None:
+        await self._ledger.aclose()
+
+
+class CrashingContent:
+    """A content store that crosses the fuse before and after each write. Reads pass."""
+
+    def __init__(self, content: ContentStore, fuse: Callable[[], None]) -> None:
+        self._content = content
+        self._fuse = fuse
+
+    def entries(self, tree: TreeId) -> Mapping[str, Entry]:
+        return self._content.entries(tree)
+
+    def read(self, blob: BlobId) -> bytes:
+        return self._content.read(blob)
+
+    def import_repository(self, repo: Path, *, include_uncommitted: bool = True) -> Base:
+        self._fuse()
+        base = self._content.import_repository(repo, include_uncommitted=include_uncommitted)
+        self._fuse()
+        return base
+
+    def write(self, data: bytes) -> BlobId:
+        self._fuse()
+        blob = self._content.write(data)
+        self._fuse()
+        return blob
+
+    def commit(
+        self,
+        parents: Sequence[CommitId],
+        changes: Sequence[Change],
+        *,
+        message: str,
+        trailers: Mapping[str, str],
+        when: datetime,
+    ) -> CommitId:
+        self._fuse()
+        commit = self._content.commit(parents, changes, message=message, trailers=trailers, when=when)
+        self._fuse()
+        return commit
+
+    def commit_tree(
+        self, parents: Sequence[CommitId], tree: TreeId, *, message: str, trailers: Mapping[str, str], when: datetime
+    ) -> CommitId:
+        self._fuse()
+        commit = self._content.commit_tree(parents, tree, message=message, trailers=trailers, when=when)
+        self._fuse()
+        return commit
+
+    def info(self, commit: CommitId) -> CommitInfo:
+        return self._content.info(commit)
+
+    def tree_of(self, commit: CommitId) -> TreeId:
+        return self._content.tree_of(commit)
+
+    def diff(self, old: TreeId, new: TreeId, *, context: int = 3) -> list[FileDiff]:
+        return self._content.diff(old, new, context=context)
+
+    def merge(self, base: TreeId, ours: TreeId, theirs: TreeId) -> Merge:
+        self._fuse()
+        merge = self._content.merge(base, ours, theirs)
+        self._fuse()
+        return merge
+
+    def restore(self, tree: TreeId, into: Path, *, was: TreeId | None = None) -> int:
+        self._fuse()
+        count = self._content.restore(tree, into, was=was)
+        self._fuse()
+        return count
+
+    def blame(self, commit: CommitId, path: str, *, stop: CommitId | None = None) -> list[BlameLine]:
+        return self._content.blame(commit, path, stop=stop)
+
+    def ref(self, name: str) -> CommitId | None:
+        return self._content.ref(name)
+
+    def set_ref(self, name: str, to: CommitId, *, expected: CommitId | None) -> None:
+        self._fuse()
+        self._content.set_ref(name, to, expected=expected)
+        self._fuse()
+
+    def publish(self, repo: Path, branch: str, commit: CommitId) -> None:
+        self._fuse()
+        self._content.publish(repo, branch, commit)
+        self._fuse()
