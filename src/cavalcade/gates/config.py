@@ -18,11 +18,18 @@ def edit_config(plan: Plan) -> Mapping[str, str]:
         values["moves"] = moves
     if deletions:
         values["shrinkage.deletions"] = deletions
-    if plan.recipe.name == "rename":
-        values["lint.renames"] = {_last_name(plan.recipe.arguments["symbol"]): plan.recipe.arguments["to"]}
+    if names := _renamed_symbol(plan):
+        values["lint.renames"] = names
     return {key: canonical_bytes(value).decode() for key, value in values.items()}
 
 
-def _last_name(symbol: str) -> str:
+def renames(plan: Plan) -> dict[str, str]:
+    """Words that the plan changes everywhere: the symbol's name, the paths of moved files."""
+    return {**_renamed_symbol(plan), **{edit.moved_from: edit.path for edit in plan.edits if edit.moved_from}}
+
+
+def _renamed_symbol(plan: Plan) -> dict[str, str]:
     """`flask.app:Flask.run` names `run`, `click.utils:echo(nl)` names `nl`."""
-    return re.findall(r"\w+", symbol)[-1]
+    if plan.recipe.name != "rename":
+        return {}
+    return {re.findall(r"\w+", plan.recipe.arguments["symbol"])[-1]: plan.recipe.arguments["to"]}

@@ -8,35 +8,37 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from cavalcade.content.port import ContentStore
-from cavalcade.gates.tests import Failure, TestRun, failures_of, lost_between, run_tests, suite_limits
+from cavalcade.gates.tests import PLUGIN, FailurePlace, TestRun, compare, failure_places, run_tests
 from cavalcade.kernel.canonical import canonical_bytes, digest_of
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.ids import TreeId
 from cavalcade.protocol.plan import Struct, TestPlan
 from cavalcade.protocol.receipt import Finding, Receipt, Verdict
-from cavalcade.sandbox.port import Sandbox
+from cavalcade.sandbox.port import Limits, Sandbox
 
 GATE = "tests"
 _RETRIED_AT_MOST = 200
 """More lost tests than that are no accident: they count as lost without a second run."""
 _FINDINGS = 20
 
+Rename = Callable[[str], str]
+
 
 class SuiteDetails(Struct, frozen=True):
-    """What lies in the content store behind a receipt: outcomes by test id, and why the lost ones failed."""
+    """What lies in the content store behind a receipt: outcomes by test id, and where and why the lost ones failed."""
 
     before: dict[str, str]
     after: dict[str, str]
     lost: tuple[str, ...] = ()
     flaky: tuple[str, ...] = ()
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[FailurePlace, ...] = ()
 
 
 def read_details(data: bytes) -> SuiteDetails:
@@ -45,103 +47,150 @@ def read_details(data: bytes) -> SuiteDetails:
 
 @dataclass(frozen=True)
 class Suite:
-    """`workspace` is a folder for scratch copies; `sandbox` raises SandboxUnavailable when code can't be run safely."""
+    """`workspace` is a folder for scratch copies; `sandbox` raises SandboxUnavailable when code can't be run safely.
+
+    `home` is the person's home folder, never shown to the tests.
+    """
 
     content: ContentStore
     sandbox: Callable[[], Awaitable[Sandbox]]
     workspace: Path
     clock: Clock
+    home: Path
     timeout_s: int
 
-    async def judge(self, before: TreeId, after: TreeId, plan: TestPlan) -> Receipt:
-        """Raises SandboxUnavailable. With a plan that was refused (and approved so) the verdict is `skipped`."""
+    async def judge(self, before: TreeId, after: TreeId, plan: TestPlan, renamed: Mapping[str, str]) -> Receipt:
+        """`renamed` maps words (a symbol, a path) that test ids may hold to what they are called after the change.
+
+        Raises SandboxUnavailable. With a plan that was refused (and approved so) the verdict is `skipped`.
+        """
         started = self.clock.monotonic_s()
+        question = _Question(before, after, plan, renamed)
         if plan.refused:
-            return self._receipt(
-                before, after, plan, "skipped", SuiteDetails(before={}, after={}), started, plan.refused
-            )
-        sandbox = await self.sandbox()
-        old, new = await asyncio.gather(
-            self._run(sandbox, before, plan, "before"), self._run(sandbox, after, plan, "after")
-        )
-        lost = lost_between(old, new)
+            details = SuiteDetails(before={}, after={})
+            return self._receipt(question, "skipped", details, started, plan.refused)
+        old, new = await self._both(question, plan)
+        lost = compare(old, new, new_ids(old, new, renamed)).lost
         flaky: tuple[str, ...] = ()
-        if lost and len(lost) <= _RETRIED_AT_MOST and not plan.custom:
-            flaky = await self._accidents(sandbox, before, after, plan, lost)
+        if lost and len(lost) <= _RETRIED_AT_MOST and not _custom(plan):
+            flaky = await self._accidents(question, lost, new_ids(old, new, renamed))
             lost = tuple(test for test in lost if test not in flaky)
         details = SuiteDetails(
-            before=old.outcomes, after=new.outcomes, lost=lost, flaky=flaky, failures=failures_of(new, lost)
+            before=old.outcomes, after=new.outcomes, lost=lost, flaky=flaky, failures=failure_places(new, lost)
         )
-        return self._receipt(
-            before, after, plan, "failed" if lost else "passed", details, started, _told(old, new, details)
-        )
+        verdict: Verdict = "failed" if lost else "passed"
+        return self._receipt(question, verdict, details, started, _told(old, new, details))
 
     async def rejudge(self, receipt: Receipt) -> Receipt:
         """The same question again: both trees, the same tests, the same interpreter."""
         plan = msgspec.json.decode(receipt.config["tests.plan"], type=TestPlan)
-        return await self.judge(receipt.before, receipt.after, plan)
+        renamed = msgspec.json.decode(receipt.config["tests.renamed"], type=dict[str, str])
+        return await self.judge(receipt.before, receipt.after, plan, renamed)
+
+    async def _both(
+        self, question: _Question, plan: TestPlan, only: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    ) -> tuple[TestRun, TestRun]:
+        sandbox = await self.sandbox()
+        first, second = only or (plan.selection, plan.selection)
+        return await asyncio.gather(
+            self._run(sandbox, question.before, msgspec.structs.replace(plan, selection=first), "before"),
+            self._run(sandbox, question.after, msgspec.structs.replace(plan, selection=second), "after"),
+        )
 
     async def _run(self, sandbox: Sandbox, tree: TreeId, plan: TestPlan, name: str) -> TestRun:
         folder = self.workspace / f"tests-{name}"
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         await asyncio.to_thread(self.content.restore, tree, folder)
-        return await run_tests(sandbox, folder, plan, suite_limits(self.timeout_s))
-
-    async def _accidents(
-        self, sandbox: Sandbox, before: TreeId, after: TreeId, plan: TestPlan, lost: tuple[str, ...]
-    ) -> tuple[str, ...]:
-        """The lost tests that come out the same on both sides when they are run again alone."""
-        again = msgspec.structs.replace(plan, selection=lost)
-        old, new = await asyncio.gather(
-            self._run(sandbox, before, again, "before"), self._run(sandbox, after, again, "after")
+        present = await asyncio.to_thread(_present, folder, plan.selection)
+        return await run_tests(
+            sandbox,
+            folder,
+            msgspec.structs.replace(plan, selection=present),
+            Limits(wall_s=self.timeout_s, cpu_s=2 * self.timeout_s),
+            {},
+            home=self.home,
         )
-        still = set(lost_between(old, new))
+
+    async def _accidents(self, question: _Question, lost: tuple[str, ...], ids: Mapping[str, str]) -> tuple[str, ...]:
+        """The lost tests that are there and come out the same on both sides when their files are run again."""
+        back = {new: old for old, new in ids.items()}
+        files = tuple(sorted({test.partition("::")[0] for test in lost}))
+        old_files = tuple(sorted({back.get(test, test).partition("::")[0] for test in lost}))
+        old, new = await self._both(question, question.plan, (old_files, files))
+        still = set(compare(old, new, ids).lost)
         return tuple(test for test in lost if test not in still and test in new.outcomes)
 
     def _receipt(
-        self,
-        before: TreeId,
-        after: TreeId,
-        plan: TestPlan,
-        verdict: Verdict,
-        details: SuiteDetails,
-        started: float,
-        summary: str,
+        self, question: _Question, verdict: Verdict, details: SuiteDetails, started: float, summary: str
     ) -> Receipt:
         kept = self.content.write(canonical_bytes(msgspec.to_builtins(details)))
-        findings = tuple(_finding(failure) for failure in details.failures[:_FINDINGS])
-        stable = {
-            side: {test: outcome for test, outcome in outcomes.items() if test not in details.flaky}
-            for side, outcomes in (("before", details.before), ("after", details.after))
-        }
+        findings = tuple(_finding(place) for place in details.failures[:_FINDINGS])
+        stable = [
+            {test: outcome for test, outcome in outcomes.items() if test not in details.flaky}
+            for outcomes in (details.before, details.after)
+        ]
+        plan = question.plan
         return Receipt(
             gate=GATE,
-            tool="pytest" if not plan.custom else "command",
+            tool="command" if _custom(plan) else "pytest",
             version=plan.version,
-            before=before,
-            after=after,
-            paths=plan.selection,
-            config={"tests.plan": canonical_bytes(msgspec.to_builtins(plan)).decode()},
+            before=question.before,
+            after=question.after,
+            paths=(),
+            config={
+                "tests.plan": canonical_bytes(msgspec.to_builtins(plan)).decode(),
+                "tests.renamed": canonical_bytes(dict(question.renamed)).decode(),
+            },
             verdict=verdict,
-            result_digest=digest_of([verdict, stable]),
+            result_digest=digest_of([verdict, *stable]),
             duration_ms=round((self.clock.monotonic_s() - started) * 1000, 1),
             findings=findings,
-            more_findings=max(0, len(details.lost) - len(findings)),
+            more_findings=max(0, len(details.failures) - len(findings)),
             details=kept,
             summary=summary,
         )
 
 
-def _finding(failure: Failure) -> Finding:
-    path, line = failure.trace[-1] if failure.trace else (failure.test.partition("::")[0], 0)
-    return Finding(path=path, line=line, code="test-lost", message=f"{failure.test}: {failure.message}"[:300])
+@dataclass(frozen=True)
+class _Question:
+    before: TreeId
+    after: TreeId
+    plan: TestPlan
+    renamed: Mapping[str, str]
+
+
+def _custom(plan: TestPlan) -> bool:
+    """A command of the person's own: judged by its exit status, as one test."""
+    return PLUGIN not in plan.command
+
+
+def new_ids(before: TestRun, after: TestRun, renamed: Mapping[str, str]) -> dict[str, str]:
+    """Ids of tests that are gone, with the id they have now because a path or a name in it was changed."""
+    found: dict[str, str] = {}
+    for test in before.outcomes:
+        if test in after.outcomes:
+            continue
+        for old, new in renamed.items():
+            candidate = test.replace(old, new)
+            if candidate != test and candidate in after.outcomes and candidate not in before.outcomes:
+                found[test] = candidate
+    return found
+
+
+def _present(folder: Path, selection: tuple[str, ...]) -> tuple[str, ...]:
+    """A test file that this side of the change doesn't have can't be asked for."""
+    return tuple(item for item in selection if (folder / item.partition("::")[0]).exists())
+
+
+def _finding(place: FailurePlace) -> Finding:
+    reason = f"{place.type}: {place.message}" if place.type else place.message
+    return Finding(
+        path=place.path, line=place.line, code="tests-lost", message=f"{len(place.tests)} lost: {reason}"[:300]
+    )
 
 
 def _told(old: TestRun, new: TestRun, details: SuiteDetails) -> str:
-    def passed(run: TestRun) -> int:
-        return sum(outcome == "passed" for outcome in run.outcomes.values())
-
-    parts = [f"{passed(old)} passed before, {passed(new)} after"]
+    parts = [f"{len(old.passed())} passed before, {len(new.passed())} after"]
     if details.lost:
         parts.append(f"{len(details.lost)} lost")
     if details.flaky:

@@ -85,6 +85,10 @@ class TestPlan(Struct, frozen=True):
     python: str = ""
     selection: tuple[str, ...] = ()
     pythonpath: tuple[str, ...] = ()
+    version: str = ""
+    """pytest's version there, empty for a command of the user's own."""
+    why: str = ""
+    """Why these tests."""
     refused: str = ""
 
 

@@ -1,0 +1,154 @@
+"""The embedded system, wired in one place: SQLite ledger, git content, memory bus, supervisor and workers in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from cavalcade.bus.memory import MemoryBus
+from cavalcade.config.paths import DataFolder, data_folder, project_id
+from cavalcade.content.git import GitContentStore
+from cavalcade.content.port import ContentStore
+from cavalcade.domain.run import RunState
+from cavalcade.kernel.clock import Clock, SystemClock
+from cavalcade.kernel.entropy import Entropy, SystemEntropy
+from cavalcade.kernel.errors import Busy
+from cavalcade.kernel.ids import ProjectId, RunId
+from cavalcade.ledger.port import Ledger
+from cavalcade.ledger.sqlite import SqliteLedger
+from cavalcade.protocol.events import RunRequested, Settings
+from cavalcade.protocol.plan import RecipeCall
+from cavalcade.sandbox.canary import open_sandbox
+from cavalcade.sandbox.port import Sandbox
+from cavalcade.supervisor.runs import RunService
+from cavalcade.supervisor.supervise import Supervisor
+from cavalcade.worker.worker import Worker, Workshop
+
+WORKERS = 2
+"""Jobs carried out at once: a test suite and an edit go together on two cores."""
+
+
+class System:
+    """One process's view of everything. Make it with `open_system`."""
+
+    def __init__(
+        self, folder: DataFolder, ledger: Ledger, clock: Clock, entropy: Entropy, environ: Mapping[str, str]
+    ) -> None:
+        self.folder = folder
+        self.ledger = ledger
+        self.clock = clock
+        self.entropy = entropy
+        self.environ = environ
+        self._home = Path(environ.get("HOME") or Path.home())
+        self.runs = RunService(ledger, clock, entropy)
+        self._contents: dict[ProjectId, ContentStore] = {}
+
+    def content(self, project: ProjectId) -> ContentStore:
+        """The project's object store; made when there is none yet."""
+        if project not in self._contents:
+            self._contents[project] = self.open_content(self.folder.content(project))
+        return self._contents[project]
+
+    def open_content(self, folder: Path) -> ContentStore:
+        return GitContentStore(folder)
+
+    def content_of(self, state: RunState) -> ContentStore:
+        assert state.request is not None  # a loaded run has been requested
+        return self.content(state.request.project)
+
+    async def sandbox(self) -> Sandbox:
+        """Raises SandboxUnavailable."""
+        return await open_sandbox(
+            cache=self.folder.probes,
+            python=Path(sys.executable),
+            home=self._home,
+            search_path=self.environ.get("PATH", ""),
+            clock=self.clock,
+            entropy=self.entropy,
+        )
+
+    async def request(
+        self, objective: str, recipe: RecipeCall, repository: Path, settings: Settings, *, include_uncommitted: bool
+    ) -> RunId:
+        """Copies what the repository shows now and puts the request on the record. Nothing else has happened when this returns.
+
+        `repository` is the top folder. Raises ContentError, LedgerError.
+        """
+        project = project_id(repository)
+        content = self.content(project)
+        base = await asyncio.to_thread(content.import_repository, repository, include_uncommitted=include_uncommitted)
+        run = self.runs.new_id()
+        request = RunRequested(
+            objective=objective,
+            project=project,
+            repository=str(repository),
+            base=base,
+            recipe=recipe,
+            settings=settings,
+        )
+        await self.runs.request(run, request)
+        content.set_ref(f"refs/runs/{run}/base", base.commit, expected=None)
+        return run
+
+    async def drive(self, run: RunId) -> RunState:
+        """Carries the run on until it is closed or waits for a person. Raises Busy when another process does so."""
+        with _only_driver(self.folder.lock(run), run):
+            bus = MemoryBus()
+            workspace = self.folder.workspace(run)
+            shutil.rmtree(workspace, ignore_errors=True)
+            workshop = Workshop(
+                record=self.runs,
+                content_of=self.content_of,
+                clock=self.clock,
+                sandbox=self.sandbox,
+                workspace=workspace,
+                index_cache=self.folder.index_cache,
+                home=self._home,
+                search_path=self.environ.get("PATH", ""),
+                active_environment=self.environ.get("VIRTUAL_ENV", ""),
+            )
+            workers = [asyncio.create_task(Worker(bus, workshop).serve()) for _ in range(WORKERS)]
+            try:
+                return await Supervisor(self.runs, bus, self.content_of).drive(run)
+            finally:
+                for worker in workers:
+                    worker.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
+                shutil.rmtree(workspace, ignore_errors=True)
+
+
+@contextmanager
+def _only_driver(lock: Path, run: RunId) -> Generator[None]:
+    """Held by the kernel, so it goes when the process goes, however it ends."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            file.seek(0)
+            raise Busy(
+                f"run {run} is being driven by process {file.read().strip() or 'unknown'}",
+                hint=f"watch it with `cavalcade log {run} --follow`",
+            ) from exc
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+@asynccontextmanager
+async def open_system(environ: Mapping[str, str]) -> AsyncGenerator[System]:
+    """Raises LedgerDamaged when the ledger does not hold together, LedgerUnwritable when the data folder can't be used."""
+    folder = data_folder(environ)
+    clock, entropy = SystemClock(), SystemEntropy()
+    ledger = await SqliteLedger.open(folder.ledger, clock=clock, entropy=entropy)
+    try:
+        yield System(folder, ledger, clock, entropy, environ)
+    finally:
+        await ledger.aclose()

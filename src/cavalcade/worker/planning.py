@@ -1,0 +1,159 @@
+"""Making a plan from a recipe: every edit to the byte, everything that stays unclear named."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from cavalcade.content.port import ContentStore
+from cavalcade.domain.plan import seal
+from cavalcade.domain.run import ProposePlan, RunState
+from cavalcade.gates.discovery import Surroundings, find_python, plan_tests
+from cavalcade.kernel.errors import ObjectiveNotUnderstood, RecipeRefused
+from cavalcade.kernel.ids import TaskId
+from cavalcade.protocol.events import Settings
+from cavalcade.protocol.plan import Place, Plan, PlannedEdit, RecipeCall, TaskSpec, TestPlan
+from cavalcade.recipes.port import FileEdit, Outcome
+from cavalcade.recipes.registry import recipe_named
+from cavalcade.terrain.affected import AffectedTests
+from cavalcade.terrain.terrain import Terrain
+from cavalcade.worker.workshop import Workshop
+
+
+async def make_plan(shop: Workshop, state: RunState, plan_round: int) -> ProposePlan:
+    """Raises UsageError (symbol unknown, name taken ...) when the objective can't be carried out as it stands."""
+    call = state.recipe
+    if call is None:
+        raise ObjectiveNotUnderstood(f"no recipe is known for {state.objective!r}")
+    content = shop.content_of(state)
+    folder = shop.workspace / f"plan-{plan_round}"
+    await asyncio.to_thread(content.restore, state.head_tree, folder)
+    around = surroundings(shop, state)
+    python = find_python(around)
+    async with Terrain.open(
+        content, state.head_tree, workspace=folder, cache=shop.index_cache, python=python
+    ) as terrain:
+        outcome = await recipe_named(call.name).plan(call, terrain)
+        edits, left_out = chosen(outcome.edits, state.settings)
+        if not any(edit.kind != "residual" for edit in edits):
+            raise RecipeRefused("nothing is left to change", hint="widen --only, or narrow --without")
+        affected = terrain.affected_tests({path for edit in edits for path in (edit.path, edit.moved_from) if path})
+    tests = await _plan_tests(shop, state, folder, around, affected)
+    plan = _assemble(content, state, call, outcome, edits, left_out, tests)
+    sealed, data = seal(plan)
+    return ProposePlan(plan_round, sealed, content.write(data), outcome.decisions)
+
+
+def surroundings(shop: Workshop, state: RunState) -> Surroundings:
+    assert state.request is not None
+    return Surroundings(
+        home=shop.home,
+        repository=Path(state.request.repository),
+        python=Path(state.settings.python) if state.settings.python else None,
+        virtual_env=shop.active_environment,
+        search_path=shop.search_path,
+    )
+
+
+async def _plan_tests(
+    shop: Workshop, state: RunState, folder: Path, around: Surroundings, affected: AffectedTests
+) -> TestPlan:
+    """Raises SandboxUnavailable: a run that should be tested and can't be is not planned."""
+    if not state.settings.tests:
+        return TestPlan(refused="switched off with --no-tests")
+    if not affected.whole and not affected.files and not state.settings.test_command:
+        return TestPlan(refused=f"no test can notice the change: {affected.why}")
+    plan = await plan_tests(
+        await shop.sandbox(),
+        folder,
+        shop.content_of(state).entries(state.head_tree).keys(),
+        around,
+        selection=() if affected.whole else affected.files,
+        command=state.settings.test_command,
+    )
+    return plan if plan.refused else msgspec.structs.replace(plan, why=affected.why)
+
+
+def chosen(edits: Iterable[FileEdit], settings: Settings) -> tuple[list[FileEdit], list[Place]]:
+    """The edits that the run may make, and the places of those that `only` and `without` keep out."""
+    kept: list[FileEdit] = []
+    left_out: list[Place] = []
+    for edit in edits:
+        if _wanted(edit.path, settings):
+            kept.append(edit)
+        else:
+            left_out.extend(
+                Place(path=place.path, line=place.line, column=place.column, text=place.text, why="left out as asked")
+                for place in edit.places
+            )
+    return kept, left_out
+
+
+def _wanted(path: str, settings: Settings) -> bool:
+    def below(folders: tuple[str, ...]) -> bool:
+        return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
+
+    return (not settings.only or below(settings.only)) and not below(settings.without)
+
+
+def _assemble(
+    content: ContentStore,
+    state: RunState,
+    call: RecipeCall,
+    outcome: Outcome,
+    edits: list[FileEdit],
+    left_out: list[Place],
+    tests: TestPlan,
+) -> Plan:
+    planned = [_planned(content, number, edit) for number, edit in enumerate(edits, start=1)]
+    allowed = {path for edit in planned for path in (edit.path, edit.moved_from) if path}
+    return Plan(
+        objective=state.objective,
+        recipe=call,
+        base_tree=state.head_tree,
+        tasks=_tasks(state, edits, planned),
+        edits=tuple(planned),
+        unresolved=(*outcome.unresolved, *left_out),
+        mentions=outcome.mentions,
+        problems=outcome.problems,
+        tests=tests,
+        allowed=tuple(sorted(allowed)),
+    )
+
+
+def _planned(content: ContentStore, number: int, edit: FileEdit) -> PlannedEdit:
+    return PlannedEdit(
+        number=number,
+        path=edit.path,
+        before=None if edit.before is None else content.write(edit.before),
+        after=None if edit.after is None else content.write(edit.after),
+        mode=edit.mode,
+        moved_from=edit.moved_from,
+        kind=edit.kind,
+        changes=edit.changes,
+        places=edit.places,
+    )
+
+
+def _tasks(state: RunState, edits: list[FileEdit], planned: list[PlannedEdit]) -> tuple[TaskSpec, ...]:
+    """One task for each of the recipe's groups; the later ones depend on the first."""
+    groups: dict[str, list[PlannedEdit]] = {}
+    for edit, plan in zip(edits, planned, strict=True):
+        groups.setdefault(edit.group, []).append(plan)
+    tasks: list[TaskSpec] = []
+    for number, (group, members) in enumerate(groups.items(), start=1):
+        tasks.append(
+            TaskSpec(
+                id=TaskId(f"t{number}"),
+                title=state.objective + (f" ({group})" if group else ""),
+                targets=tuple(sorted({path for edit in members for path in (edit.path, edit.moved_from) if path})),
+                depends_on=(tasks[0].id,) if tasks else (),
+                edits=tuple(edit.number for edit in members if edit.kind != "residual"),
+                residual=tuple(edit.number for edit in members if edit.kind == "residual"),
+                attempts=state.settings.attempts,
+            )
+        )
+    return tuple(tasks)

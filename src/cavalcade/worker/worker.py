@@ -1,0 +1,48 @@
+"""Claims jobs and carries them out; what comes of one is a command to its run."""
+
+from __future__ import annotations
+
+from cavalcade.agents.coder import RecipeCoder
+from cavalcade.bus.port import Bus, Outcome
+from cavalcade.domain.run import RunState
+from cavalcade.gates.defaults import edit_gates
+from cavalcade.protocol.job import Job
+from cavalcade.worker.exploring import explore
+from cavalcade.worker.planning import make_plan
+from cavalcade.worker.verifying import verify
+from cavalcade.worker.workshop import Workshop
+
+
+class Worker:
+    def __init__(self, bus: Bus, shop: Workshop) -> None:
+        self._bus = bus
+        self._shop = shop
+
+    async def serve(self) -> None:
+        """Works until cancelled. An error ends the job, never the worker: whoever offered the job decides what it means."""
+        while True:
+            job = await self._bus.claim()
+            try:
+                await self._carry_out(job)
+            except Exception as error:  # noqa: BLE001 - carried over to the supervisor, which raises it
+                await self._bus.finish(Outcome(job, error))
+            else:
+                await self._bus.finish(Outcome(job, None))
+
+    async def _carry_out(self, job: Job) -> None:
+        record = self._shop.record
+        state = await record.load(job.run)
+        match job.kind:
+            case "plan":
+                await record.execute(job.run, await make_plan(self._shop, state, job.round))
+            case "task":
+                await self._coder(state).work(job.run, job.task, job.attempt)
+            case "verify":
+                await record.execute(job.run, await verify(self._shop, state, job.run, state.tasks[job.task]))
+            case "explore":
+                history = await record.history(job.run)
+                await record.execute(job.run, explore(self._shop, state, state.tasks[job.task], history))
+
+    def _coder(self, state: RunState) -> RecipeCoder:
+        content = self._shop.content_of(state)
+        return RecipeCoder(self._shop.record, content, edit_gates(), self._shop.clock)
