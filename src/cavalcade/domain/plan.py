@@ -29,8 +29,11 @@ def seal(plan: Plan) -> tuple[SealedPlan, bytes]:
 
 
 def unseal(data: bytes) -> SealedPlan:
-    """Raises msgspec.ValidationError or DecodeError when the bytes are no plan."""
-    return SealedPlan(digest(data), msgspec.json.decode(data, type=Plan))
+    """Raises msgspec.DecodeError (ValidationError is one) when the bytes are no plan."""
+    try:
+        return SealedPlan(digest(data), msgspec.json.decode(data, type=Plan))
+    except UnicodeDecodeError as exc:
+        raise msgspec.DecodeError(f"not UTF-8: {exc}") from exc
 
 
 def flaws(plan: Plan) -> list[str]:
@@ -47,14 +50,17 @@ def flaws(plan: Plan) -> list[str]:
             if edit is None:
                 found.append(f"task {task.id} names edit {number}, which is not in the plan")
             elif number in claimed:
-                found.append(f"edit {number} belongs to two tasks")
+                found.append(f"edit {number} is listed twice, the second time by task {task.id}")
             elif (edit.kind == "residual") != (number in task.residual):
                 found.append(f"edit {number} of task {task.id} is {edit.kind}, but is listed otherwise")
             claimed.add(number)
     found.extend(f"edit {number} belongs to no task" for number in numbers if number not in claimed)
     allowed = set(plan.allowed)
     found.extend(
-        f"edit {edit.number} is outside the fence: {edit.path}" for edit in plan.edits if edit.path not in allowed
+        f"edit {edit.number} is outside the fence: {path}"
+        for edit in plan.edits
+        for path in sorted({edit.path, edit.moved_from or edit.path})
+        if path not in allowed
     )
     return found
 

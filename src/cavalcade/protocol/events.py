@@ -127,8 +127,10 @@ class TaskStarted(Payload, frozen=True):
     task: TaskId
     attempt: int
     commit: CommitId
-    """Head of the run that the attempt starts from."""
+    """Head of the run for a first attempt, else the state after all certain edits."""
     tree: TreeId
+    residual: tuple[int, ...] = ()
+    """The residual edits that this attempt adds."""
 
 
 @_event("edit.proposed.v1")
@@ -278,5 +280,5 @@ def decode(event: Draft) -> Payload:
         )
     try:
         return msgspec.json.decode(event.data, type=cls)
-    except (msgspec.DecodeError, msgspec.ValidationError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise LedgerDamaged(f"event {event.id} of type {event.type} can't be read: {exc}") from exc

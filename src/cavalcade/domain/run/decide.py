@@ -108,21 +108,22 @@ def _inject(state: RunState, command: c.Inject) -> Decided:
             f"the run is {state.phase}: feedback can be given while a plan waits for approval",
             hint="abort the run and start another with the new objective",
         )
-    return (
-        e.FeedbackInjected(
-            text=command.text,
-            by=command.by,
-            objective=command.objective,
-            recipe=command.recipe,
-            settings=command.settings,
-        ),
+    feedback = e.FeedbackInjected(
+        text=command.text,
+        by=command.by,
+        objective=command.objective,
+        recipe=command.recipe,
+        settings=command.settings,
     )
+    return () if state.phase == "planning" and feedback == state.feedback else (feedback,)
 
 
 def _finish(state: RunState, command: c.RecordPublished | c.Complete) -> Decided:
     if state.phase != "publishing":
         return Refusal(f"the run is {state.phase}: its result can't be published")
     match command:
+        case c.RecordPublished() if command.commit != state.head:
+            return Refusal(f"commit {command.commit} is not the result of this run", expected=f"head {state.head}")
         case c.RecordPublished():
             return () if state.published else (e.ResultPublished(branch=command.branch, commit=command.commit),)
         case c.Complete() if state.published:
@@ -171,7 +172,10 @@ def _start_task(state: RunState, task: TaskState, command: c.StartTask) -> Decid
         return Refusal(f"task {command.task} is {task.status} and can't start attempt {command.attempt} now")
     again = command.attempt > 1
     commit, tree = (task.complete, task.complete_tree) if again else (state.head, state.head_tree)
-    return (e.TaskStarted(task=command.task, attempt=command.attempt, commit=commit, tree=tree),)
+    started = e.TaskStarted(
+        task=command.task, attempt=command.attempt, commit=commit, tree=tree, residual=task.retry if again else ()
+    )
+    return (started,)
 
 
 def _propose_edit(state: RunState, task: TaskState, command: c.ProposeEdit) -> Decided:
@@ -211,6 +215,8 @@ def _judge_edit(task: TaskState, command: c.JudgeEdit) -> Decided:
     opened = task.open_edits.get(command.edit)
     if opened is None:
         return Refusal(f"edit {command.edit} was not proposed, or is already judged")
+    if command.path != opened.path:
+        return Refusal(f"edit {command.edit} was proposed for {opened.path}, not for {command.path}")
     if command.parent != task.commit:
         return Refusal(f"edit {command.edit} builds on another state of task {command.task}", expected=task.commit)
     verdicts = _verdicts(command.task, command.attempt, command.edit, command.receipts)
@@ -271,7 +277,8 @@ def _explored(task: TaskState, command: c.RecordExploration) -> Decided:
     allowed = set(task.spec.residual)
     if command.retry is not None and not allowed.issuperset(command.retry):
         return Refusal(f"task {command.task} may only try the residual edits of the approved plan")
-    again = command.retry if task.attempt < task.spec.attempts else None
+    # Residual edits stand on the certain ones: without these there is nothing to add them to.
+    again = command.retry if task.complete and task.attempt < task.spec.attempts else None
     explored = e.ExplorationRecorded(
         task=command.task, attempt=command.attempt, finding=command.finding, places=command.places, retry=again
     )

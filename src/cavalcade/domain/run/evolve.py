@@ -43,7 +43,8 @@ def _apply(state: RunState, fact: Fact) -> RunState:
             | e.TaskBounced()
             | e.ExplorationRecorded()
         ) as payload:
-            return _with_task(state, payload.task, _evolve_task(state.tasks[payload.task], payload, fact))
+            task = _evolve_task(state.tasks[payload.task], payload, fact, state.version + 1)
+            return _with_task(state, payload.task, task)
         case e.TaskMerged() as merged:
             return _merge(state, merged, fact)
         case _:
@@ -75,7 +76,14 @@ def _apply_to_run(state: RunState, fact: Fact) -> RunState:
         case e.PlanApproved() as payload:
             return _enter(state, "executing", fact, approved_hash=payload.plan_hash, approved_by=payload.by)
         case e.FeedbackInjected() as payload:
-            known = {"objective": payload.objective, "recipe": payload.recipe, "settings": payload.settings}
+            # A plan that is being made answers the former objective: its round is over.
+            known = {
+                "objective": payload.objective,
+                "recipe": payload.recipe,
+                "settings": payload.settings,
+                "feedback": payload,
+                "round": state.round + (state.phase == "planning"),
+            }
             return _enter(state, "planning", fact, plan_hash="", plan=None, tasks={}, **known)
         case e.ResultPublished() as payload:
             return replace(state, published=True, branch=payload.branch)
@@ -105,7 +113,7 @@ def _with_task(state: RunState, task: TaskId, new: TaskState) -> RunState:
     return replace(state, tasks={**state.tasks, task: new})
 
 
-def _evolve_task(task: TaskState, payload: e.Payload, fact: Fact) -> TaskState:
+def _evolve_task(task: TaskState, payload: e.Payload, fact: Fact, version: int) -> TaskState:
     match payload:
         case e.TaskStarted():
             first = {} if task.start else {"start": payload.commit, "start_tree": payload.tree}
@@ -121,9 +129,8 @@ def _evolve_task(task: TaskState, payload: e.Payload, fact: Fact) -> TaskState:
                 **first,
             )
         case e.EditProposed():
-            return replace(
-                task, open_edits={**task.open_edits, payload.edit: OpenEdit(proposal=fact.id, time=fact.time)}
-            )
+            opened = OpenEdit(path=payload.path, proposal=fact.id, time=fact.time)
+            return replace(task, open_edits={**task.open_edits, payload.edit: opened})
         case e.EditApplied():
             return replace(
                 task,
@@ -138,7 +145,7 @@ def _evolve_task(task: TaskState, payload: e.Payload, fact: Fact) -> TaskState:
             )
         case e.TaskProposed():
             complete = {"complete": task.commit, "complete_tree": task.tree} if task.attempt == 1 else {}
-            return replace(task, status="proposed", proposed_at=fact.time, **complete)
+            return replace(task, status="proposed", proposed_at=fact.time, queued=version, **complete)
         case e.TaskBounced():
             return replace(task, status="bounced", bounced_by=payload.gates)
         case e.ExplorationRecorded() if payload.retry is not None:

@@ -91,6 +91,6 @@ def _owed_to_tasks(state: RunState) -> tuple[Effect, ...]:
     # One proposal at a time is judged against the head, in the order they came in.
     proposed = [task for task in state.tasks.values() if task.status == "proposed"]
     if proposed:
-        first = min(proposed, key=lambda task: (task.proposed_at is None, task.proposed_at, task.spec.id))
+        first = min(proposed, key=lambda task: task.queued)
         effects.append(VerifyTask(first.spec.id, first.attempt))
     return tuple(effects)

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from cavalcade.kernel.ids import BlobId, CommitId, EventId, TaskId, TreeId
-from cavalcade.protocol.events import Overlap, PlanCounts, Problem, RunRequested, Settings
+from cavalcade.protocol.events import FeedbackInjected, Overlap, PlanCounts, Problem, RunRequested, Settings
 from cavalcade.protocol.plan import Place, RecipeCall, Struct, TaskSpec
 
 Phase = Literal[
@@ -22,6 +22,7 @@ TaskStatus = Literal["waiting", "started", "proposed", "bounced", "retrying", "m
 class OpenEdit(Struct, frozen=True):
     """An edit that is proposed and not yet judged. Its commit is dated by the proposal, so that doing it again gives the same commit."""
 
+    path: str
     proposal: EventId
     time: datetime
 
@@ -48,6 +49,8 @@ class TaskState(Struct, frozen=True):
     bounced_by: tuple[str, ...] = ()
     merged: CommitId = CommitId("")
     proposed_at: datetime | None = None
+    queued: int = 0
+    """Stream version of the proposal: its place in the merge queue, whatever the clock did since."""
 
     def edits(self) -> tuple[int, ...]:
         """The edits that the present attempt has to make."""
@@ -64,8 +67,10 @@ class RunState(Struct, frozen=True):
     objective: str = ""
     recipe: RecipeCall | None = None
     settings: Settings = Settings()
+    feedback: FeedbackInjected | None = None
+    """The latest."""
     round: int = 0
-    """Plans proposed so far."""
+    """Plans proposed so far, or overtaken by feedback while they were made."""
     plan_hash: str = ""
     plan: BlobId | None = None
     counts: PlanCounts = PlanCounts()
