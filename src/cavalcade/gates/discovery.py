@@ -11,6 +11,8 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import cast
 
+from msgspec.structs import replace
+
 from cavalcade.gates.tests import PLUGIN, suite_environment
 from cavalcade.kernel.errors import UsageError
 from cavalcade.protocol.plan import TestPlan
@@ -60,16 +62,17 @@ async def plan_tests(
     *,
     selection: tuple[str, ...] = (),
     command: tuple[str, ...] = (),
+    why: str = "",
 ) -> TestPlan:
     """How to run the tests of the tree `paths` that lies in `workspace`, a scratch copy.
 
-    `selection` are test files (none: the whole suite). `command` is the person's own, taken as it is. A plan with `refused` says
-    why tests can't be run and what to do. Raises SandboxUnavailable.
+    `selection` are test files (none: the whole suite), chosen because of `why`. `command` is the person's own, taken as it is. A
+    plan with `refused` says why tests can't be run and what to do. Raises SandboxUnavailable.
     """
     pythonpath = (import_root(paths),)
     python = find_python(around)
     if command:
-        return TestPlan(command=command, python=str(python or ""), pythonpath=pythonpath)
+        return TestPlan(command=command, python=str(python or ""), pythonpath=pythonpath, why=why)
     if not any(is_test_file(path, _patterns(workspace, paths)) for path in paths):
         return TestPlan(
             refused="no tests were found: no file is named test_*.py or *_test.py; name a command with --test-command"
@@ -81,29 +84,30 @@ async def plan_tests(
         python=str(python),
         pythonpath=pythonpath,
         selection=selection,
+        why=why,
     )
-    refused = await _why_not(sandbox, workspace, plan, around.home)
-    return TestPlan(refused=refused) if refused else plan
+    return await _with_pytest(sandbox, workspace, plan, around.home)
 
 
-async def _why_not(sandbox: Sandbox, workspace: Path, plan: TestPlan, home: Path) -> str:
-    """Asks the interpreter inside the sandbox for its pytest."""
+async def _with_pytest(sandbox: Sandbox, workspace: Path, plan: TestPlan, home: Path) -> TestPlan:
+    """The plan with the version of pytest that its interpreter has inside the sandbox, or a refusal."""
     try:
         readable = interpreter_roots(Path(plan.python), home=home)
     except UsageError as exc:
-        return f"{exc.what}; {exc.hint or 'name another interpreter with --python'}"
+        return TestPlan(refused=f"{exc.what}; {exc.hint or 'name another interpreter with --python'}")
     argv = (plan.python, "-c", _PROBE)
     probe = Command(argv=argv, workspace=workspace, env=suite_environment(plan), readable=readable)
     result = await sandbox.run(probe, _PROBE_LIMITS)
-    version = re.search(rb"^pytest (\d+)\.", result.stdout, re.M)
-    if result.exit_code == 0 and version and int(version[1]) >= _OLDEST_PYTEST:
-        return ""
-    if version:
-        return f"pytest {version[1].decode()} under {plan.python} is too old; install pytest {_OLDEST_PYTEST} or newer there"
+    found = re.search(rb"^pytest ((\d+)\..*)$", result.stdout, re.M)
+    if result.exit_code == 0 and found and int(found[2]) >= _OLDEST_PYTEST:
+        return replace(plan, version=found[1].decode())
+    if found:
+        too_old = f"pytest {found[1].decode()} under {plan.python} is too old"
+        return TestPlan(refused=f"{too_old}; install pytest {_OLDEST_PYTEST} or newer there")
     lines = result.stderr.decode(errors="replace").strip().splitlines()
-    why = lines[-1] if lines else result.hit or f"exit status {result.exit_code}"
-    return (
-        f"pytest can't be imported by {plan.python} ({why}); install pytest and what the project needs there, "
+    reason = lines[-1] if lines else result.hit or f"exit status {result.exit_code}"
+    return TestPlan(
+        refused=f"pytest can't be imported by {plan.python} ({reason}); install pytest and what the project needs there, "
         "or name another interpreter with --python or a command with --test-command"
     )
 

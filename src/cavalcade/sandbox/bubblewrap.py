@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.errors import SandboxUnavailable, UsageError
 from cavalcade.sandbox import seccomp
-from cavalcade.sandbox.port import WORK, Command, Limits, Result
+from cavalcade.sandbox.port import RESULTS, WORK, Command, Limits, Result
 from cavalcade.sandbox.usage import FolderUse, folder_use
 from cavalcade.sandbox.watch import Growth, Outcome, Watch
 
@@ -147,9 +147,10 @@ class Bubblewrap:
     def _run(self, command: Command, limits: Limits, cancel: int) -> Outcome:
         """In a thread of its own, from first to last."""
         identity = guest_identity()
-        base = _hand_over(command.workspace, identity)
+        folders = (command.workspace, command.results) if command.results else (command.workspace,)
+        base = sum((_hand_over(folder, identity) for folder in folders), FolderUse())
         with ExitStack() as stack:
-            growth = Growth(command.workspace, base, limits, self._clock)
+            growth = Growth(folders, base, limits, self._clock)
             stack.callback(growth.close)
             status, status_end = os.pipe()
             stack.callback(os.close, status)
@@ -191,6 +192,8 @@ class Bubblewrap:
             yield from ("--perms", "1777", "--size", str(max(size, 1 << 20)), "--tmpfs", folder)
         yield from _readable(command.readable)
         yield from ("--bind", str(command.workspace), str(WORK), "--chdir", str(WORK / _inside(command.cwd)))
+        if command.results:
+            yield from ("--bind", str(command.results), str(RESULTS))
         # Without these two the tmpfs that bubblewrap builds on is writable without limit.
         yield from ("--remount-ro", "/dev", "--remount-ro", "/", "--seccomp", str(data["filter"]))
         for name, value in (_environment() | dict(command.env)).items():
@@ -286,9 +289,7 @@ def _hand_over(workspace: Path, identity: Identity) -> FolderUse:
         if identity.drop:
             os.chown(workspace, identity.uid, identity.gid, follow_symlinks=False)
     except OSError as exc:
-        raise UsageError(
-            f"workspace {workspace} can't be used: {exc.strerror}", expected="a folder of one's own"
-        ) from exc
+        raise UsageError(f"folder {workspace} can't be used: {exc.strerror}", expected="a folder of one's own") from exc
     return base
 
 

@@ -15,6 +15,8 @@ from typing import Literal, Protocol
 
 WORK = PurePosixPath("/sandbox")
 """Where the workspace is inside every sandbox."""
+RESULTS = PurePosixPath("/results")
+"""Where `Command.results` is."""
 
 Hit = Literal["", "wall", "cpu", "memory", "processes", "disk", "files", "output"]
 """Which limit ended the command; empty when none did."""
@@ -52,7 +54,8 @@ class Command:
 
     `env` is added to the sandbox's own few variables (PATH, HOME, TMPDIR, LANG, USER); nothing of the caller's is inherited.
     `cwd` is relative to the workspace. `readable` are files and folders that the guest sees read-only at their own path (an
-    interpreter's prefix, a virtual environment); one that is a symbolic link is recreated as a link.
+    interpreter's prefix, a virtual environment); one that is a symbolic link is recreated as a link. `results` is a second folder
+    to write to, `/results` inside, so that reports don't lie among the project's files; handed over like the workspace.
     """
 
     argv: tuple[str, ...]
@@ -60,6 +63,7 @@ class Command:
     env: Mapping[str, str] = field(default_factory=_no_environment)
     cwd: str = "."
     readable: tuple[Path, ...] = ()
+    results: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

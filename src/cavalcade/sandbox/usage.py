@@ -114,9 +114,14 @@ def _read(path: str) -> bytes:
 class FolderUse:
     """`unreadable` folders could not be listed, so what is in them is not counted."""
 
-    size_bytes: int
-    files: int
-    unreadable: int
+    size_bytes: int = 0
+    files: int = 0
+    unreadable: int = 0
+
+    def __add__(self, other: FolderUse) -> FolderUse:
+        return FolderUse(
+            self.size_bytes + other.size_bytes, self.files + other.files, self.unreadable + other.unreadable
+        )
 
 
 def folder_use(folder: Path, visit: Callable[[os.DirEntry[str], int], None] | None = None) -> FolderUse:

@@ -54,11 +54,12 @@ class Outcome:
 
 
 class Growth:
-    """How much the workspace has grown. Walks it often when it is small, and at once when its disk has lost enough space."""
+    """How much the writable folders have grown. Walks them often when they are small, and at once when their disk lost space."""
 
-    def __init__(self, workspace: Path, base: FolderUse, limits: Limits, clock: Clock) -> None:
-        self._workspace, self._base, self._limits, self._clock = workspace, base, limits, clock
-        self._descriptor = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    def __init__(self, folders: Sequence[Path], base: FolderUse, limits: Limits, clock: Clock) -> None:
+        """`folders` lie on one disk, the first one's; `base` is what they held together before."""
+        self._folders, self._base, self._limits, self._clock = folders, base, limits, clock
+        self._descriptor = os.open(folders[0], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         self._device = os.fstat(self._descriptor).st_dev
         self._free_at_start = self._free_at_walk = self._free()
         self._grown = 0
@@ -76,10 +77,7 @@ class Growth:
 
     def measure(self, pids: tuple[int, ...]) -> Hit:
         begun_s, free = self._clock.monotonic_s(), self._free()
-        try:
-            use = folder_use(self._workspace)
-        except OSError:  # the guest may lock its own folder
-            use = FolderUse(self._base.size_bytes, self._base.files, 1)
+        use = sum((self._walk(folder) for folder in self._folders), FolderUse())
         grown = use.size_bytes - self._base.size_bytes
         lost = self._free_at_start - free
         if lost > self._limits.disk_bytes:
@@ -92,6 +90,13 @@ class Growth:
         if grown > self._limits.disk_bytes:
             return "disk"
         return "files" if use.files - self._base.files > self._limits.files else ""
+
+    @staticmethod
+    def _walk(folder: Path) -> FolderUse:
+        try:
+            return folder_use(folder)
+        except OSError:  # the guest may lock its own folder
+            return FolderUse(unreadable=1)
 
     def _free(self) -> int:
         disk = os.fstatvfs(self._descriptor)
