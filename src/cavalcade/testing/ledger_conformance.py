@@ -100,7 +100,7 @@ class LedgerConformance:
         assert sum(isinstance(answer, VersionConflict) for answer in answers) == 19
         assert len(await ledger.read()) == 1
 
-    async def test_an_empty_batch_only_checks_the_version(self, ledger: Ledger, drafts: Drafts) -> None:
+    async def test_an_empty_batch_only_checks_the_version(self, ledger: Ledger) -> None:
         assert await ledger.append(A, [], expected_version=0) == []
         with pytest.raises(VersionConflict):
             await ledger.append(A, [], expected_version=1)
