@@ -10,7 +10,7 @@ import platform
 from collections import Counter, OrderedDict
 from typing import NamedTuple
 
-from cavalcade.content.port import TreeReader
+from cavalcade.content.port import Entry, TreeReader
 from cavalcade.gates.change import FileChange, changed_files, is_python, is_regular
 from cavalcade.gates.patterns import PATTERNS, TEXT_PATTERNS, Language
 from cavalcade.gates.port import Judgement, Question, from_findings
@@ -46,11 +46,10 @@ class DangerousGate:
     async def judge(self, question: Question, reader: TreeReader) -> Judgement:
         changes = changed_files(question, reader)
         fresh: list[tuple[str, Match]] = []
-        lost: Counter[tuple[str, str]] = Counter()
         for change in changes:
             before, after = self._sides(change, reader)
             fresh.extend((change.path, match) for match in _grown(before, after))
-            lost.update((match.pattern, match.text) for match in _grown(after, before))
+        lost = self._lost(changes, reader) if fresh else Counter[tuple[str, str]]()
         findings: list[Finding] = []
         for path, match in fresh:
             if lost[match.pattern, match.text] > 0:
@@ -59,17 +58,30 @@ class DangerousGate:
                 findings.append(_finding(path, match))
         return from_findings(findings, len(changes))
 
+    def _lost(self, changes: list[FileChange], reader: TreeReader) -> Counter[tuple[str, str]]:
+        """What the edit takes away, by pattern and line text."""
+        lost: Counter[tuple[str, str]] = Counter()
+        for change in changes:
+            after, before = self._sides(FileChange(change.path, change.after, change.before), reader)
+            lost.update((match.pattern, match.text) for match in _grown(after, before))
+        return lost
+
     def _sides(self, change: FileChange, reader: TreeReader) -> tuple[tuple[Match, ...], tuple[Match, ...]]:
-        """Both sides by the same method: as long as one of them isn't valid Python, both are read as text."""
-        blobs = [entry.blob if entry and is_regular(entry) else None for entry in (change.before, change.after)]
+        """Matches before and after, by the same method: as long as one of them isn't valid Python, both are read as text.
+
+        Nothing after means nothing to find, and `before` is left unread.
+        """
         language = language_of(change.path)
         if language == "python":
-            found = [self._matches(blob, language, reader) if blob else () for blob in blobs]
-            if found[0] is not None and found[1] is not None:
-                return found[0], found[1]
+            after = self._of(change.after, language, reader)
+            before = self._of(change.before, language, reader) if after != () else ()
+            if before is not None and after is not None:
+                return before, after
             language = "python-text"
-        before, after = (self._matches(blob, language, reader) or () if blob else () for blob in blobs)
-        return before, after
+        return self._of(change.before, language, reader) or (), self._of(change.after, language, reader) or ()
+
+    def _of(self, entry: Entry | None, language: str, reader: TreeReader) -> tuple[Match, ...] | None:
+        return self._matches(entry.blob, language, reader) if entry is not None and is_regular(entry) else ()
 
     def _matches(self, blob: BlobId, language: str, reader: TreeReader) -> tuple[Match, ...] | None:
         key = (blob, language)

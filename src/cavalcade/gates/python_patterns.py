@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, cast
 
 from cavalcade.gates.patterns import TEXT_PATTERNS
 from cavalcade.gates.scopes import IMPORTERS, Scope, open_scope
@@ -51,6 +52,7 @@ _BY_NAME = {
     ),
 }  # fmt: skip
 _PATTERN_OF = {name: pattern for pattern, names in _BY_NAME.items() for name in names}
+_LAST_NAMES = frozenset(name.rpartition(".")[2] for name in _PATTERN_OF)
 _BUILTINS = frozenset(n.partition(".")[2] for n in _PATTERN_OF if n.startswith("builtins.")) | {
     "__import__",
     "getattr",
@@ -82,75 +84,90 @@ _SECRET_PATH = re.compile(
     r"(?:^|/)\.ssh(?:/|$)|(?:^|/)\.aws/credentials|(?:^|/)\.gnupg(?:/|$)|^/etc/(?:shadow|sudoers)|^/proc/\w+/mem"
 )
 _SHELL_TEXT = tuple(p for p in TEXT_PATTERNS if p.language == "shell")
-_TRIGGER = re.compile(
-    rb"exec|eval|compile|system|popen|spawn|shell|pickle|marshal|dill|shelve|joblib|yaml|ctypes|cffi|__import__|import_module"
-    rb"|getattr|__subclasses__|__globals__|__builtins__|builtins|subprocess|connect|urlopen|urlretrieve|verify|VERIFY|CERT_NONE"
-    rb"|check_hostname|_create_|disable_warnings|Policy|rmtree|\.ssh|\.aws|\.gnupg|/etc/|/proc/|runpy|CodeType|getoutput|interact"
-    rb"|Interpreter|requests|torch|allow_|httpx|aiohttp|getstatus|posix|import \*|\\x|\\u|\\N|vars"
+_DIRECT = re.compile(
+    r"\bexec|\beval\b|(?<![.\w])compile\b|\b(?:os\.)?system\b|popen|spawn|\bshell\b|getoutput|getstatusoutput|subprocess|pickle|marshal"
+    r"|\bdill\b|shelve|joblib|\btorch\b|allow_|\byaml\b|ctypes|cffi|__import__|import_module|__subclasses__|__globals__|__builtins__"
+    r"|builtins|\bconnect|create_connection|open_connection|://\d|\bverify|CERT_NONE|check_hostname|_create_|disable_warnings"
+    r"|AutoAddPolicy|WarningPolicy|rmtree|\.ssh|\.aws|\.gnupg|/etc/s|/proc/|runpy|CodeType|\binteract\b|InteractiveInterpreter"
+    r"|multiarray"
 )
-"""A file without any of these has nothing to find, and need not be parsed."""
+_INDIRECT = re.compile(r"\bgetattr\b|\bvars\b|__dict__")
+_MODULES = re.compile(r"\b(?:os|posix|importlib)\b")
+"""A file without any of these has nothing to find, and need not be parsed. (`subprocess` and `builtins` are among the direct ones.)"""
 
 
 def find_in_python(data: bytes) -> list[Place] | None:
     """Every place of a dangerous pattern; None when the file can't be parsed."""
     if len(data) > DEFAULT_MAX_BYTES:
         return None
-    if data.isascii() and b"coding" not in data[:200] and not _TRIGGER.search(data):
+    if not _may_hold(data):
         return []
     try:
         tree = parse_python(data)
     except (SyntaxError, ValueError, LookupError, RecursionError, MemoryError):
         return None
-    return sorted(_Finder().run(tree), key=lambda place: (place.line, place.column, place.pattern))
+    return sorted(_walk(tree), key=lambda place: (place.line, place.column, place.pattern))
 
 
-class _Finder:
-    """Walks with a stack of its own: generated code nests deeper than the interpreter's."""
+def _may_hold(data: bytes) -> bool:
+    """Whether the text has a word that any pattern needs. Identifiers are compared as Python does, normalised."""
+    if b"coding" in data[:200]:
+        return True
+    text = data.decode("utf-8", "replace")
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    if _DIRECT.search(text):
+        return True
+    return _INDIRECT.search(text) is not None and _MODULES.search(text) is not None
 
-    def run(self, tree: ast.Module) -> Iterator[Place]:
-        todo: list[tuple[ast.AST, Scope]] = [(tree, open_scope(tree, None, _BUILTINS))]
-        while todo:
-            node, scope = todo.pop()
-            for pattern in self._patterns(node, scope):
+
+def _walk(tree: ast.Module) -> Iterator[Place]:
+    """With a stack of its own: generated code nests deeper than the interpreter's."""
+    todo: list[tuple[ast.AST, Scope]] = [(tree, open_scope(tree, None, _BUILTINS))]
+    while todo:
+        node, scope = todo.pop()
+        judge = _JUDGES.get(type(node))
+        if judge is not None:
+            for pattern in judge(node, scope):
                 yield Place(pattern, getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1)
-            inner = open_scope(node, scope, _BUILTINS) if isinstance(node, _SCOPED) else scope
-            todo.extend((child, inner) for child in ast.iter_child_nodes(node))
+        if isinstance(node, _SCOPED):
+            scope = open_scope(node, scope, _BUILTINS)
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, list):
+                todo.extend((child, scope) for child in cast("list[object]", value) if isinstance(child, ast.AST))
+            elif isinstance(value, ast.AST) and not isinstance(value, _LEAVES):
+                todo.append((value, scope))
 
-    def _patterns(self, node: ast.AST, scope: Scope) -> Iterator[str]:
-        if isinstance(node, ast.Name | ast.Attribute):
-            yield from self._of_reference(node, scope)
-        elif isinstance(node, ast.Call):
-            yield from _of_call(node, scope)
-        elif isinstance(node, ast.Import):
-            yield from ("native" for alias in node.names if alias.name.split(".")[0] in _NATIVE)
-        elif isinstance(node, ast.ImportFrom):
-            if not node.level and (node.module or "").split(".")[0] in _NATIVE:
-                yield "native"
-        elif isinstance(node, ast.Assign):
-            yield from _of_assignment(node)
-        elif isinstance(node, ast.Subscript):
-            yield from _of_subscript(node, scope)
 
-    def _of_reference(self, node: ast.Name | ast.Attribute, scope: Scope) -> Iterator[str]:
+_SCOPED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+_LEAVES = (ast.Constant, ast.expr_context, ast.operator, ast.unaryop, ast.boolop)
+
+
+def _of_name(node: ast.Name, scope: Scope) -> Iterator[str]:
+    pattern = _PATTERN_OF.get(scope.lookup(node.id))
+    if pattern is not None and isinstance(node.ctx, ast.Load):
+        yield pattern
+
+
+def _of_attribute(node: ast.Attribute, scope: Scope) -> Iterator[str]:
+    if node.attr in _LAST_NAMES:
         dotted = scope.dotted(node)
         if dotted in _PATTERN_OF and (isinstance(node.ctx, ast.Load) or dotted.startswith("ssl.")):
             yield _PATTERN_OF[dotted]
-        if isinstance(node, ast.Attribute) and node.attr in _INTERNALS:
-            chain = _attributes(node.value)
-            if any(name in _INTERNAL_ROOTS for name in chain) or (node.attr == "__subclasses__" and "type" in chain):
-                yield "escape"
+    if node.attr in _INTERNALS:
+        chain = _attributes(node.value)
+        if any(name in _INTERNAL_ROOTS for name in chain) or (node.attr == "__subclasses__" and "type" in chain):
+            yield "escape"
 
 
-_SCOPED = (
-    ast.FunctionDef,
-    ast.AsyncFunctionDef,
-    ast.Lambda,
-    ast.ClassDef,
-    ast.ListComp,
-    ast.SetComp,
-    ast.DictComp,
-    ast.GeneratorExp,
-)
+def _of_import(node: ast.Import, _scope: Scope) -> Iterator[str]:
+    yield from ("native" for alias in node.names if alias.name.split(".")[0] in _NATIVE)
+
+
+def _of_from_import(node: ast.ImportFrom, _scope: Scope) -> Iterator[str]:
+    if not node.level and (node.module or "").split(".")[0] in _NATIVE:
+        yield "native"
 
 
 def _of_call(node: ast.Call, scope: Scope) -> Iterator[str]:
@@ -218,7 +235,7 @@ def _of_network(node: ast.Call, callee: str, keywords: dict[str, ast.expr]) -> I
         yield "hard-coded-host"
 
 
-def _of_assignment(node: ast.Assign) -> Iterator[str]:
+def _of_assignment(node: ast.Assign, _scope: Scope) -> Iterator[str]:
     for target in node.targets:
         if (
             isinstance(target, ast.Attribute)
@@ -339,3 +356,17 @@ def _is_constant(node: ast.expr | None, value: bool) -> bool:
 
 def _is_truthy(node: ast.expr | None) -> bool:
     return isinstance(node, ast.Constant) and bool(node.value)
+
+
+_JUDGES = cast(
+    "dict[type[ast.AST], Callable[[ast.AST, Scope], Iterator[str]]]",
+    {
+        ast.Name: _of_name,
+        ast.Attribute: _of_attribute,
+        ast.Call: _of_call,
+        ast.Import: _of_import,
+        ast.ImportFrom: _of_from_import,
+        ast.Assign: _of_assignment,
+        ast.Subscript: _of_subscript,
+    },
+)

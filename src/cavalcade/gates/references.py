@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 from cavalcade.content.port import TreeReader
-from cavalcade.gates.change import FileChange, changed_files, is_regular, moves
+from cavalcade.gates.change import changed_files, is_regular, moves
 from cavalcade.gates.port import Judgement, Question, from_findings
-from cavalcade.gates.surface import CodeTree, import_folder
+from cavalcade.gates.surface import Surfaces, import_folder
 from cavalcade.gates.uses import global_uses
 from cavalcade.kernel.ids import TreeId
 from cavalcade.protocol.receipt import Finding
@@ -29,7 +29,7 @@ _FEW_WORDS = 48
 """Up to so many words, one byte search for each is faster than one expression for all."""
 
 
-_STAR = re.compile(rb"\bimport\s*\(?\s*\*")
+_STAR = re.compile(rb"import\s*\*")
 _FROM_DOTS = re.compile(rb"\bfrom\s+\.+\s+import\b|\bfrom\s+\.+import\b")
 """An import from the package itself, which doesn't name it."""
 
@@ -55,29 +55,28 @@ class ReferencesGate:
 
     def __init__(self, index: Index | None = None) -> None:
         self._index = index
-        self._trees: OrderedDict[TreeId, CodeTree] = OrderedDict()
+        self._trees: OrderedDict[TreeId, Surfaces] = OrderedDict()
 
     def tool(self) -> tuple[str, str]:
         return "cavalcade-references", f"{RULES} (index {INDEX_VERSION})"
 
     async def judge(self, question: Question, reader: TreeReader) -> Judgement:
-        changes = [c for c in changed_files(question, reader) if c.path.endswith((".py", ".pyi", "pyproject.toml"))]
-        if not changes:
+        if not any(path.endswith((".py", ".pyi", "pyproject.toml")) for path in question.paths):
             return Judgement("passed", (), "no Python changed")
         index = self._index or Index(reader)
         before = self._tree(question.before, reader, index)
         after = self._tree(question.after, reader, index)
-        search = _Search(before, after, index, changes, moves(question))
+        search = _Search(before, after, index, reader, question)
         findings = search.findings()
         return from_findings(findings, search.looked_at)
 
-    def _tree(self, tree: TreeId, reader: TreeReader, index: Index) -> CodeTree:
+    def _tree(self, tree: TreeId, reader: TreeReader, index: Index) -> Surfaces:
         known = self._trees.get(tree) if self._index is not None else None
         if known is None:
             entries = reader.entries(tree)
             settings = entries.get("pyproject.toml")
             pyproject = reader.read(settings.blob) if settings is not None and is_regular(settings) else None
-            known = CodeTree(entries, index, ModuleMap(entries, pyproject))
+            known = Surfaces(entries, index, ModuleMap(entries, pyproject))
         self._trees[tree] = known
         self._trees.move_to_end(tree)
         if len(self._trees) > _KEPT_TREES:
@@ -88,14 +87,13 @@ class ReferencesGate:
 class _Search:
     """One question being answered."""
 
-    def __init__(
-        self, before: CodeTree, after: CodeTree, index: Index, changes: list[FileChange], origins: Mapping[str, str]
-    ) -> None:
+    def __init__(self, before: Surfaces, after: Surfaces, index: Index, reader: TreeReader, question: Question) -> None:
         self._before = before
         self._after = after
         self._index = index
-        self._changed = frozenset(change.path for change in changes)
-        self._origins = origins
+        self._reader = reader
+        self._changed = frozenset(change.path for change in changed_files(question, reader))
+        self._origins = moves(question)
         self._gone_modules = dict(self._vanished_modules())
         self._words = frozenset(self._vanished_words())
         self.looked_at = 0
@@ -111,7 +109,7 @@ class _Search:
 
     def _vanished_modules(self) -> Iterator[tuple[str, str]]:
         """Modules that were and are not, each with the folder whose files could import it; all, when that is ""."""
-        for path in self._changed:
+        for path in sorted(self._changed):
             for module in self._before.modules.names(path):
                 parts = module.split(".")
                 is_own = module == self._before.modules.name(path)
@@ -124,7 +122,7 @@ class _Search:
     def _vanished_words(self) -> Iterator[str]:
         """Every name by which something that is gone could be referred to."""
         yield from (module.rpartition(".")[2] for module in self._gone_modules)
-        for path in self._changed:
+        for path in sorted(self._changed):
             for module in self._before.modules.names(path):
                 old, new = self._before.file_of(module, path), self._after.file_of(module, path)
                 if not old or not new:
@@ -134,41 +132,41 @@ class _Search:
                     yield from self._before.surface(old).names - now.names
 
     def _candidates(self) -> Iterator[str]:
-        """Changed files, and those that hold one of the words and the name of a module that lost it."""
+        """Changed files, and those that hold one of the words and the name of a module that lost it. Each file is read once."""
+        modules = self._after.modules
         if not self._words:
-            yield from (path for path in self._after.modules.python_paths if path in self._changed)
+            yield from (path for path in modules.python_paths if path in self._changed)
             return
-        holds, names = _holder(self._words), _holder(self._affected_tails())
-        for path in self._after.modules.python_paths:
-            entry = self._after.entries[path]
-            if not is_regular(entry):
-                continue
-            if path in self._changed:
-                yield path
-                continue
-            data = self._index.source(entry.blob).raw
-            if holds(data) and (names(data) or _FROM_DOTS.search(data)):
-                yield path
+        holds = _holder(self._words)
+        hits: dict[str, bytes] = {}
+        stars: dict[str, bytes] = {}
+        for path in modules.python_paths:
+            data = self._raw(path)
+            if path in self._changed or holds(data):
+                hits[path] = data
+            if _STAR.search(data):
+                stars[path] = data
+        names = _holder(self._affected_tails(stars))
+        yield from (
+            path for path, data in hits.items() if path in self._changed or names(data) or _FROM_DOTS.search(data)
+        )
 
-    def _affected_tails(self) -> frozenset[str]:
+    def _affected_tails(self, stars: Mapping[str, bytes]) -> frozenset[str]:
         """Last names of the modules that may have lost a name: those changed, and those that star-import them, over any way."""
         tails = {m.rpartition(".")[2] for path in self._changed for m in self._before.modules.names(path)}
         tails.update(module.rpartition(".")[2] for module in self._gone_modules)
-        stars = [path for path in self._after.modules.python_paths if self._has_star(path)]
         grown = True
         while grown:
             names = _holder(frozenset(tails))
-            found = {
-                self._after.modules.name(path).rpartition(".")[2]
-                for path in stars
-                if names(self._source(path)) or _FROM_DOTS.search(self._source(path))
-            }
+            importers = [path for path, data in stars.items() if names(data) or _FROM_DOTS.search(data)]
+            found = {self._after.modules.name(path).rpartition(".")[2] for path in importers}
             grown = not found <= tails
             tails |= found
         return frozenset(tails)
 
-    def _has_star(self, path: str) -> bool:
-        return is_regular(self._after.entries[path]) and _STAR.search(self._source(path)) is not None
+    def _raw(self, path: str) -> bytes:
+        entry = self._after.entries[path]
+        return self._reader.read(entry.blob) if is_regular(entry) else b""
 
     def _of_file(self, path: str) -> Iterator[Finding]:
         origin = self._origins.get(path, path)
@@ -199,7 +197,7 @@ class _Search:
         folder = self._gone_modules.get(module)
         return folder is not None and path.startswith(folder)
 
-    def _exports(self, tree: CodeTree, path: str, name: str) -> bool:
+    def _exports(self, tree: Surfaces, path: str, name: str) -> bool:
         return (
             tree.offers(tree.modules.name(path), name, path)
             if tree.file_of(tree.modules.name(path), path) == path
@@ -223,7 +221,7 @@ class _Search:
                     break
         if not suspects:
             return []
-        used = global_uses(self._source(path), frozenset(heads))
+        used = global_uses(self._raw(path), frozenset(heads))
         lines = {line for line, _ in used}
         return [suspect for suspect in suspects if suspect.line in lines]
 
@@ -254,12 +252,12 @@ class _Search:
         lost = {name: module for name, module in lost.items() if name not in surface.names}
         if not lost or surface.open:
             return []
-        uses = sorted(global_uses(self._source(path), frozenset(lost)))
+        uses = sorted(global_uses(self._raw(path), frozenset(lost)))
         return [Reference("star", lost[name], name, -1, line) for line, name in uses]
 
     def _stale_stubs(self) -> Iterator[Finding]:
         """Stubs that declare what the module beside them no longer has."""
-        for path in self._changed:
+        for path in sorted(self._changed):
             stub = f"{path}i"
             if (
                 not path.endswith(".py")
@@ -283,11 +281,11 @@ class _Search:
         entry = self._after.entries.get(path)
         if entry is None or not is_regular(entry):
             return
-        data = self._source(path)
+        data = self._raw(path)
         if path not in self._changed and not (self._words and _holder(self._words)(data)):
             return
         old = self._before.entries.get(path)
-        known = set(entry_points(self._index.source(old.blob).raw)) if old is not None else set[tuple[str, str]]()
+        known = set(entry_points(self._reader.read(old.blob))) if old is not None else set[tuple[str, str]]()
         for module, name in entry_points(data):
             gone = self._is_gone(module, path) or (name and not self._after.offers(module, name, path))
             if gone and ((module, name) not in known or self._resolves(module, name)):
@@ -297,9 +295,6 @@ class _Search:
 
     def _resolves(self, module: str, name: str) -> bool:
         return self._before.modules.exists(module) and self._before.offers(module, name, "pyproject.toml")
-
-    def _source(self, path: str) -> bytes:
-        return self._index.source(self._after.entries[path].blob).raw
 
     def _finding(self, path: str, reference: Reference) -> Finding:
         column = 0
@@ -343,7 +338,7 @@ def _table(value: object) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
-def _references(path: str, tree: CodeTree) -> Iterator[Reference]:
+def _references(path: str, tree: Surfaces) -> Iterator[Reference]:
     """What a file imports and exports by name, its relative imports made absolute."""
     if not is_regular(tree.entries.get(path)) or not tree.modules.name(path):
         return

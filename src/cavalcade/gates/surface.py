@@ -30,8 +30,8 @@ class Surface(NamedTuple):
     open: bool
 
 
-class CodeTree:
-    """One tree's modules. Answers are remembered, for the tree never changes."""
+class Surfaces:
+    """The modules of one tree, each with all the names it offers, so that two trees can be compared. Answers are remembered."""
 
     def __init__(self, entries: Mapping[str, Entry], index: Index, modules: ModuleMap) -> None:
         self.entries = entries
@@ -119,7 +119,7 @@ class CodeTree:
     def _read(self, path: str) -> Surface:
         facts = self.facts(path)
         names = {definition.name for definition in facts.definitions if not definition.scope}
-        is_open = facts.dynamic
+        is_open = facts.dynamic or bool(facts.problems)
         for item in facts.imports:
             if item.scope:
                 continue

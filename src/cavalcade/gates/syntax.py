@@ -7,6 +7,7 @@ import json
 import platform
 import tomllib
 import warnings
+from functools import lru_cache
 
 from cavalcade.content.port import TreeReader
 from cavalcade.gates.change import changed_files, is_python, regular_bytes, setting
@@ -74,8 +75,10 @@ def syntax_error(path: str, data: bytes, max_bytes: int = DEFAULT_MAX_BYTES) -> 
     return None
 
 
+@lru_cache(maxsize=4)
 def parse_python(data: bytes) -> ast.Module:
-    """The syntax tree, by the file's declared encoding. Raises SyntaxError, ValueError, RecursionError, MemoryError."""
+    """The syntax tree, by the file's declared encoding. The last few are kept, for several gates look at the same file; don't
+    change them. Raises SyntaxError, ValueError, LookupError, RecursionError, MemoryError."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(data)
