@@ -1,0 +1,138 @@
+"""The content store on git objects in a bare repository of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from cavalcade.content.blaming import Blame
+from cavalcade.content.diffing import diff_files
+from cavalcade.content.importing import import_repository
+from cavalcade.content.merging import merge_trees
+from cavalcade.content.objects import SUBMODULE, Object, new_commit, new_object, parse_commit
+from cavalcade.content.objectstore import ObjectStore
+from cavalcade.content.port import BlameLine, Change, CommitInfo, Entry, FileDiff, Merge
+from cavalcade.content.publishing import publish
+from cavalcade.content.references import References
+from cavalcade.content.restoring import restore_files
+from cavalcade.content.trees import EMPTY_TREE, Trees
+from cavalcade.kernel.errors import ContentError, ObjectMissing
+from cavalcade.kernel.ids import BlobId, CommitId, TreeId
+from cavalcade.protocol.plan import Base
+
+
+class GitContentStore:
+    """`ContentStore` in `folder`, which is made when absent. Safe for several threads and several processes at once.
+
+    Durable means: on return every object written is on disk, as is the reference that was set. Nothing is ever deleted here.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._store = ObjectStore(folder)
+        self._trees = Trees(self._store.read)
+        self._references = References(self._store)
+
+    def import_repository(self, repo: Path, *, include_uncommitted: bool = True) -> Base:
+        return import_repository(self._store, self._trees, repo, include_uncommitted=include_uncommitted)
+
+    def entries(self, tree: TreeId) -> Mapping[str, Entry]:
+        """Sorted by path, submodules included with mode 0o160000. Costs the difference to the tree asked for before."""
+        return self._trees.flat(tree)
+
+    def read(self, blob: BlobId) -> bytes:
+        return self._store.read(blob)
+
+    def write(self, data: bytes) -> BlobId:
+        return self.write_all([data])[0]
+
+    def write_all(self, contents: Sequence[bytes]) -> list[BlobId]:
+        """Many blobs for the price of a few: their way to the disk is shared."""
+        blobs = [new_object("blob", data) for data in contents]
+        self._write(list(dict.fromkeys(blobs)))
+        return [BlobId(blob.id) for blob in blobs]
+
+    def commit(
+        self,
+        parents: Sequence[CommitId],
+        changes: Sequence[Change],
+        *,
+        message: str,
+        trailers: Mapping[str, str],
+        when: datetime,
+    ) -> CommitId:
+        """Removing what isn't there changes nothing. Raises ContentError for unsafe, repeated or clashing paths, ObjectMissing."""
+        edits = {change.path: Entry(change.blob, change.mode) if change.blob else None for change in changes}
+        if len(edits) != len(changes):
+            raise ContentError("a path is changed twice in one commit", expected="one change per path")
+        for entry in edits.values():
+            if entry is not None and entry.mode != SUBMODULE and not self._store.exists(entry.blob):
+                raise ObjectMissing(
+                    f"no blob {entry.blob} in the content store", hint="write it before it is committed"
+                )
+        tree, folders = self._trees.edited(self.tree_of(parents[0]) if parents else EMPTY_TREE, edits)
+        commit = new_commit(tree, parents, message, trailers, when)
+        self._write([*folders, commit])
+        return CommitId(commit.id)
+
+    def commit_tree(
+        self, parents: Sequence[CommitId], tree: TreeId, *, message: str, trailers: Mapping[str, str], when: datetime
+    ) -> CommitId:
+        needed = list[Object]()
+        if tree == EMPTY_TREE:
+            needed.append(new_object("tree", b""))
+        for name in parents if tree == EMPTY_TREE else (tree, *parents):
+            if not self._store.exists(name):
+                raise ObjectMissing(f"no object {name} in the content store")
+        commit = new_commit(tree, parents, message, trailers, when)
+        self._write([*needed, commit])
+        return CommitId(commit.id)
+
+    def info(self, commit: CommitId) -> CommitInfo:
+        """The message without its trailers."""
+        return parse_commit(commit, self._store.read(commit))
+
+    def tree_of(self, commit: CommitId) -> TreeId:
+        return self.info(commit).tree
+
+    def diff(self, old: TreeId, new: TreeId, *, context: int = 3) -> list[FileDiff]:
+        """Sorted by path. Patches are what `git apply` takes; bytes that are not UTF-8 come as U+FFFD."""
+        return diff_files(self._trees.differences(old, new), self.read, context=context)
+
+    def merge(self, base: TreeId, ours: TreeId, theirs: TreeId) -> Merge:
+        merge, new = merge_trees(self._trees, self.read, base, ours, theirs)
+        self._write(new)
+        return merge
+
+    def restore(self, tree: TreeId, into: Path, *, was: TreeId | None = None) -> int:
+        """After a kill call it again with the same `was`; where that was None, with `was=EMPTY_TREE`. Submodules: empty folders."""
+        if was is None and into.exists() and (not into.is_dir() or any(into.iterdir())):
+            raise ContentError(
+                f"{into} is not empty",
+                expected="an empty or absent folder",
+                hint="name another folder, or say what it holds",
+            )
+        return restore_files(self._trees.differences(was or EMPTY_TREE, tree), self.read, into)
+
+    def blame(self, commit: CommitId, path: str, *, stop: CommitId | None = None) -> list[BlameLine]:
+        """One entry per line. Lines older than `stop` are put down to it. Follows renames and merges."""
+        return Blame(self._store.repository, self._trees, self.read, stop).run(commit, path)
+
+    def ref(self, name: str) -> CommitId | None:
+        return self._references.get(name)
+
+    def set_ref(self, name: str, to: CommitId, *, expected: CommitId | None) -> None:
+        self._references.set(name, to, expected)
+
+    def publish(self, repo: Path, branch: str, commit: CommitId) -> None:
+        publish(self._store, repo, branch, commit)
+
+    def _write(self, new: Sequence[Object]) -> None:
+        try:
+            self._store.write(new)
+        except OSError as exc:
+            raise ContentError(
+                f"can't write to the content store: {exc.strerror}",
+                expected="a writable folder with space left",
+                hint="make room; what was written before is safe",
+            ) from exc
