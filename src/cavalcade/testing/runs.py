@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from cavalcade.domain.plan import SealedPlan, seal
 from cavalcade.domain.run import (
@@ -181,7 +181,8 @@ def _yes(*_about: object) -> bool:
     return True
 
 
-class Environment(NamedTuple):
+@dataclass(frozen=True)
+class Environment:
     """How planner, workers, gates and the person at the gate answer. By default everything passes at once."""
 
     plan: Callable[[RunState], Plan]
