@@ -13,6 +13,7 @@ from cavalcade.gates.suite import Suite
 from cavalcade.kernel.ids import CommitId, RunId, TreeId
 from cavalcade.protocol.plan import Place, Plan
 from cavalcade.protocol.receipt import Receipt
+from cavalcade.terrain.index import Index
 from cavalcade.worker.workshop import Workshop
 
 
@@ -25,7 +26,8 @@ async def verify(shop: Workshop, state: RunState, run: RunId, task: TaskState) -
         return _conflict(state, task, merge.conflicts)
     changed = tuple(sorted(diff.path for diff in content.diff(state.head_tree, merge.tree, context=0)))
     question = Question(state.head_tree, merge.tree, changed, edit_config(plan))
-    receipts = await judge(tree_gates(content, shop.index_cache), question, content, shop.clock)
+    gates = tree_gates(Index(content, shop.index_cache))
+    receipts = await judge(gates, question, content, shop.clock)
     if not any(receipt.verdict == "failed" for receipt in receipts) and state.settings.tests:
         receipts.append(await _run_tests(shop, content, state, merge.tree, plan))
     failed = [receipt for receipt in receipts if receipt.verdict == "failed"]
