@@ -114,7 +114,9 @@ def find(data: bytes, language: str) -> tuple[Match, ...] | None:
         found.extend(Match(p.pattern, p.line, p.column, _line(lines, p.line)) for p in places)
     for language_of_pattern in _applicable(language):
         for pattern in TEXT_PATTERNS:
-            if pattern.language != language_of_pattern or not pattern.expression.search(text):
+            if pattern.language != language_of_pattern or not any(hint in text for hint in pattern.hints):
+                continue
+            if pattern.expression.search(text) is None:
                 continue
             for number, line in enumerate(lines, 1):
                 found.extend(
