@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -24,8 +24,17 @@ class SealedPlan(NamedTuple):
 
 def seal(plan: Plan) -> tuple[SealedPlan, bytes]:
     """The plan under its hash, and the canonical bytes to keep."""
-    data = canonical_bytes(msgspec.to_builtins(plan))
+    data = canonical_bytes(_plain(plan))
     return SealedPlan(digest(data), plan), data
+
+
+def _plain(value: object) -> object:
+    """Every field written out: equal plans have equal bytes, and no later default changes what an approved plan means."""
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(field) for name, field in msgspec.structs.asdict(value).items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in cast("tuple[object, ...]", value)]
+    return value
 
 
 def unseal(data: bytes) -> SealedPlan:
