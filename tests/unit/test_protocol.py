@@ -1,0 +1,273 @@
+"""Events on the wire: what was written once is read for ever, to the same bytes."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from cavalcade.kernel.errors import LedgerDamaged
+from cavalcade.kernel.ids import BlobId, CommitId, EventId, ProjectId, RunId, TaskId, TreeId
+from cavalcade.protocol.decision import Alternative, Decision
+from cavalcade.protocol.envelope import Draft
+from cavalcade.protocol.events import (
+    DecisionMade,
+    EditApplied,
+    EditProposed,
+    EditRejected,
+    ExplorationRecorded,
+    FeedbackInjected,
+    GateJudged,
+    Overlap,
+    Payload,
+    PlanApproved,
+    PlanCounts,
+    PlanProposed,
+    Problem,
+    ProjectRegistered,
+    ResultPublished,
+    RunAborted,
+    RunCompleted,
+    RunFailed,
+    RunRequested,
+    RunStopped,
+    Settings,
+    TaskBounced,
+    TaskMerged,
+    TaskProposed,
+    TaskStarted,
+    decode,
+    encode,
+    known_types,
+)
+from cavalcade.protocol.job import Job
+from cavalcade.protocol.plan import Base, Place, RecipeCall, TaskSpec
+from cavalcade.protocol.receipt import Finding, Receipt
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "events-v1.jsonl"
+
+RUN, T1, T2 = RunId("r01hk3c8m7abcd"), TaskId("t1"), TaskId("t2")
+C1, C2, C3 = CommitId("c1" * 20), CommitId("c2" * 20), CommitId("c3" * 20)
+TREE, OTHER_TREE = TreeId("7e" * 20), TreeId("7f" * 20)
+B1, B2, B3 = BlobId("b1" * 20), BlobId("b2" * 20), BlobId("b3" * 20)
+HASH = "ab" * 32
+PLACE = Place(path="src/é.py", line=3, column=5, text='getattr(m, "old")', why="dynamic")
+CALL = RecipeCall(name="rename", arguments={"symbol": "m:old", "to": "new"}, mentions=("docs", "comments", "strings"))
+SETTINGS = Settings(
+    auto_approve=True,
+    tests=False,
+    python="/usr/bin/python3",
+    test_command=("pytest", "-q"),
+    only=("src",),
+    without=("vendor",),
+    attempts=5,
+    test_timeout_s=60,
+)
+RECEIPT = Receipt(
+    gate="lint",
+    tool="ruff",
+    version="0.14.0",
+    before=TREE,
+    after=OTHER_TREE,
+    paths=("src/é.py",),
+    config={"select": "F821"},
+    verdict="failed",
+    result_digest=HASH,
+    duration_ms=1.5,
+    findings=(Finding(path="src/é.py", line=3, column=5, code="F821", message="undefined name `old`"),),
+    more_findings=2,
+    details=B3,
+    summary="3 undefined names",
+)
+
+EXAMPLES: tuple[Payload, ...] = (
+    RunRequested(
+        objective="rename m:old to new",
+        project=ProjectId("p1"),
+        repository="/home/ada/project",
+        base=Base(commit=C1, tree=TREE, head=C2, branch="main", dirty=("a.py",), notes=("history is shallow",)),
+        recipe=CALL,
+        settings=SETTINGS,
+    ),
+    PlanProposed(
+        round=2,
+        plan_hash=HASH,
+        plan=B1,
+        tasks=(
+            TaskSpec(
+                id=T2,
+                title="callers",
+                targets=("src/é.py",),
+                depends_on=(T1,),
+                edits=(2,),
+                residual=(3,),
+                attempts=2,
+            ),
+        ),
+        counts=PlanCounts(files=1, changes=2, unresolved=3, residual=4, mentions=5, problems=6),
+        tests_refused="switched off by --no-tests",
+    ),
+    DecisionMade(
+        decision=Decision(
+            question="which resolver?",
+            choice="both",
+            rationale="they complement each other",
+            rejected=(Alternative(choice="one", why="misses overrides"),),
+            confidence=0.75,
+            context_hash=HASH,
+        )
+    ),
+    PlanApproved(plan_hash=HASH, by="ada"),
+    FeedbackInjected(text="docs too", by="ada", objective="rename, docs too", recipe=CALL, settings=SETTINGS),
+    RunAborted(by="ada", reason="changed my mind"),
+    TaskStarted(task=T1, attempt=2, commit=C1, tree=TREE, residual=(3,)),
+    EditProposed(task=T1, attempt=1, edit=2, path="new.py", before=B1, after=B2, moved_from="old.py", kind="residual"),
+    GateJudged(task=T1, attempt=1, receipt=RECEIPT, edit=2),
+    EditApplied(
+        task=T1,
+        attempt=1,
+        edit=2,
+        path="new.py",
+        proposal=EventId("018cc251-f400-7000-8000-000000000001"),
+        commit=C2,
+        parent=C1,
+        tree=OTHER_TREE,
+        added=3,
+        removed=4,
+    ),
+    EditRejected(task=T1, attempt=1, edit=2, path="new.py", gates=("syntax", "lint")),
+    TaskProposed(task=T1, attempt=1, commit=C2, tree=OTHER_TREE),
+    TaskBounced(task=T1, attempt=1, gates=("tests",), reason="tests: 2 failed", places=(PLACE,)),
+    ExplorationRecorded(task=T1, attempt=1, finding="m3 uses it by name", places=(PLACE,), retry=(3, 4)),
+    TaskMerged(task=T1, attempt=2, commit=C3, tree=OTHER_TREE),
+    ResultPublished(branch="cavalcade/r1", commit=C3),
+    RunCompleted(branch="cavalcade/r1", commit=C3, overlaps=(Overlap(branch="cavalcade/r2", conflicts=("a.py",)),)),
+    RunStopped(task=T1, reason="built by getattr", places=(PLACE,)),
+    RunFailed(
+        problem=Problem(
+            code="symbol-not-found",
+            what="no m:old",
+            expected="module:name",
+            hint="m:older is near",
+            places=("m.py:3",),
+            exit_status=2,
+        )
+    ),
+    ProjectRegistered(project=ProjectId("p1"), repository="/home/ada/project"),
+)
+"""One of each type, every field other than its default."""
+
+IDS = [type(payload).__name__ for payload in EXAMPLES]
+
+
+def enveloped(payload: Payload, number: int = 1) -> Draft:
+    return Draft(
+        id=EventId(f"018cc251-f400-7000-8000-{number:012x}"),
+        type=payload.TYPE,
+        time=datetime(2024, 1, 1, 12, 0, number % 60, 250_000, tzinfo=UTC),
+        data=encode(payload),
+        subject=getattr(payload, "path", ""),
+        project=ProjectId("p1"),
+        run=RUN,
+        task=getattr(payload, "task", TaskId("")),
+        agent="coder/t1",
+        role="coder",
+    )
+
+
+def golden_lines() -> list[bytes]:
+    return GOLDEN.read_bytes().splitlines()
+
+
+def test_every_type_has_an_example_with_no_field_left_at_its_default() -> None:
+    assert [payload.TYPE for payload in EXAMPLES] == list(known_types())
+    for payload in EXAMPLES:
+        for field in msgspec.structs.fields(payload):
+            assert getattr(payload, field.name) != field.default, f"{payload.TYPE}: {field.name}"
+
+
+@pytest.mark.parametrize("name", known_types())
+def test_a_type_is_named_cavalcade_noun_verb_past_version(name: str) -> None:
+    assert re.fullmatch(r"cavalcade\.[a-z]+\.([a-z]+ed|made)\.v[1-9][0-9]*", name)
+
+
+@pytest.mark.parametrize("payload", EXAMPLES, ids=IDS)
+def test_a_payload_comes_back_as_it_was(payload: Payload) -> None:
+    event = enveloped(payload)
+    assert decode(event) == payload
+    assert msgspec.json.decode(msgspec.json.encode(event), type=Draft) == event
+
+
+@pytest.mark.parametrize("payload", EXAMPLES, ids=IDS)
+def test_a_payload_is_frozen(payload: Payload) -> None:
+    with pytest.raises(AttributeError):
+        setattr(payload, payload.__struct_fields__[0], None)
+
+
+@pytest.mark.parametrize("payload", EXAMPLES, ids=IDS)
+def test_an_event_s_size_stays_within_what_the_ledger_budgets(payload: Payload) -> None:
+    assert len(msgspec.json.encode(enveloped(payload))) < 2048
+
+
+def test_the_golden_file_has_one_event_of_each_type() -> None:
+    """A type without its line: append what the failure shows. Never change a line that is there."""
+    golden = [msgspec.json.decode(line, type=Draft).type for line in golden_lines()]
+    missing = [
+        msgspec.json.encode(enveloped(payload, number)).decode()
+        for number, payload in enumerate(EXAMPLES, start=1)
+        if payload.TYPE not in golden
+    ]
+    assert not missing, "\n".join(missing)
+    assert sorted(golden) == sorted(known_types())
+
+
+@pytest.mark.parametrize("line", golden_lines(), ids=lambda line: str(msgspec.json.decode(line)["type"]))
+def test_what_version_1_wrote_is_read_and_written_again_to_the_same_bytes(line: bytes) -> None:
+    event = msgspec.json.decode(line, type=Draft)
+    payload = decode(event)
+    assert bytes(encode(payload)) == bytes(event.data)
+    assert msgspec.json.encode(event) == line
+
+
+def test_a_field_that_a_newer_version_added_is_passed_over() -> None:
+    event = enveloped(EXAMPLES[3])
+    newer = msgspec.structs.replace(event, data=msgspec.Raw(b'{"plan_hash":"x","by":"ada","from":"a phone"}'))
+    assert decode(newer) == PlanApproved(plan_hash="x", by="ada")
+
+
+def test_an_unknown_type_is_damage_and_the_event_is_named() -> None:
+    event = msgspec.structs.replace(enveloped(EXAMPLES[0]), type="cavalcade.run.requested.v99")
+    with pytest.raises(LedgerDamaged, match=r"018cc251.*'cavalcade\.run\.requested\.v99'") as caught:
+        decode(event)
+    assert "newer" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"{", b"[]", b"{}", b'{"plan_hash":1,"by":"ada"}', b'{"plan_hash":"x"}', b'{"plan_hash":"\xff","by":"ada"}'],
+    ids=["cut off", "no object", "empty", "wrong type", "field missing", "not UTF-8"],
+)
+def test_data_that_does_not_fit_its_type_is_damage_and_the_event_is_named(data: bytes) -> None:
+    event = msgspec.structs.replace(enveloped(EXAMPLES[3]), data=msgspec.Raw(data))
+    with pytest.raises(LedgerDamaged, match=r"018cc251.*plan\.approved"):
+        decode(event)
+
+
+def test_jobs_with_the_same_work_have_the_same_key() -> None:
+    job = Job(kind="task", run=RUN, task=T1, attempt=1)
+    assert job.key == Job(kind="task", run=RUN, task=T1, attempt=1).key
+    others = [
+        Job(kind="verify", run=RUN, task=T1, attempt=1),
+        Job(kind="task", run=RunId("r2"), task=T1, attempt=1),
+        Job(kind="task", run=RUN, task=T2, attempt=1),
+        Job(kind="task", run=RUN, task=T1, attempt=2),
+        Job(kind="task", run=RUN, task=T1, attempt=1, round=1),
+    ]
+    assert len({job.key, *(other.key for other in others)}) == 6
+
+
+def test_a_place_reads_as_path_and_line() -> None:
+    assert str(PLACE) == "src/é.py:3"
