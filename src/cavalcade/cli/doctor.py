@@ -1,0 +1,193 @@
+"""`doctor`: what this machine has and lacks, line by line, each with what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from cavalcade.cli.failures import DONE
+from cavalcade.cli.find import home_folder
+from cavalcade.cli.report import Whole
+from cavalcade.cli.terminal import Terminal
+from cavalcade.config.paths import DataFolder, data_folder
+from cavalcade.kernel.clock import SystemClock
+from cavalcade.kernel.entropy import SystemEntropy
+from cavalcade.kernel.errors import CavalcadeError, LedgerError, LedgerUnwritable, SandboxUnavailable, ToolFailed
+from cavalcade.ledger.sqlite import SqliteLedger
+from cavalcade.sandbox.canary import open_sandbox
+from cavalcade.supervisor.timeline import count
+
+_LEAST_FREE_BYTES = 1 << 30
+_TOOLS = ("ruff", "ty", "pyrefly")
+_LIMIT_S = 30
+
+
+class Finding(Whole, frozen=True):
+    """`exit_status` is what the command ends with when this is the first thing that is wrong."""
+
+    name: str
+    ok: bool
+    found: str
+    fix: str = ""
+    exit_status: int = 0
+
+
+async def doctor(terminal: Terminal) -> int:
+    """All lines, then the exit status of the first that is not ok."""
+    folder = data_folder(terminal.environ)
+    findings = [finding async for finding in examine(folder, terminal.environ)]
+    terminal.document({"ok": all(finding.ok for finding in findings), "checks": findings})
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    for finding in findings:
+        text = Text(finding.found).append(f"\n{finding.fix}" if finding.fix else "", "cyan")
+        table.add_row(Text("ok", "green") if finding.ok else Text("--", "bold red"), finding.name, text)
+    terminal.data(table)
+    return next((finding.exit_status for finding in findings if not finding.ok), DONE)
+
+
+async def examine(folder: DataFolder, environ: Mapping[str, str]) -> AsyncIterator[Finding]:
+    yield _python()
+    yield await _program("git", shutil.which("git", path=environ.get("PATH")), "apt install git")
+    for tool in _TOOLS:
+        scripts = sysconfig.get_path("scripts")
+        yield await _program(
+            tool, shutil.which(tool, path=scripts), f"{sys.executable} -m pip install --force-reinstall {tool}"
+        )
+    data = _data_folder(folder)
+    yield data
+    yield _space(folder)
+    if data.ok:
+        yield await _ledger(folder)
+    yield await _sandbox(folder, environ)
+
+
+def _python() -> Finding:
+    good = sys.version_info >= (3, 11)
+    fix = "" if good else "install Python 3.11 or newer and put Cavalcade into it"
+    return Finding(
+        name="python", ok=good, found=f"{platform.python_version()} at {sys.executable}", fix=fix, exit_status=8
+    )
+
+
+async def _program(name: str, path: str | None, install: str) -> Finding:
+    if path is None:
+        return Finding(name=name, ok=False, found="not found", fix=install, exit_status=ToolFailed.exit_status)
+    try:
+        done = await asyncio.to_thread(
+            subprocess.run, [path, "--version"], capture_output=True, text=True, timeout=_LIMIT_S, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as exc:
+        return Finding(
+            name=name, ok=False, found=f"{path} doesn't run: {exc}", fix=install, exit_status=ToolFailed.exit_status
+        )
+    return Finding(
+        name=name,
+        ok=True,
+        found=f"{done.stdout.strip().split()[-1] if name != 'git' else done.stdout.split()[2]} at {path}",
+    )
+
+
+def _data_folder(folder: DataFolder) -> Finding:
+    try:
+        for path in (folder.root, folder.cache):
+            path.mkdir(parents=True, exist_ok=True)
+            if not os.access(path, os.W_OK | os.X_OK):
+                raise PermissionError(13, "Permission denied", str(path))
+    except OSError as exc:
+        fix = "make it writable, or name another one: export CAVALCADE_HOME=DIR"
+        return Finding(
+            name="data folder",
+            ok=False,
+            found=f"{folder.root} can't be used: {exc.strerror}",
+            fix=fix,
+            exit_status=LedgerUnwritable.exit_status,
+        )
+    return Finding(name="data folder", ok=True, found=f"{folder.root} (cache: {folder.cache})")
+
+
+def _space(folder: DataFolder) -> Finding:
+    existing = next(path for path in (folder.root, *folder.root.parents) if path.is_dir())
+    free = shutil.disk_usage(existing).free
+    good = free >= _LEAST_FREE_BYTES
+    fix = "" if good else f"make room; {folder.cache} can be removed at any time"
+    return Finding(
+        name="disk space",
+        ok=good,
+        found=f"{free / (1 << 30):.1f} GiB free",
+        fix=fix,
+        exit_status=LedgerUnwritable.exit_status,
+    )
+
+
+async def _ledger(folder: DataFolder) -> Finding:
+    if not folder.ledger.exists():
+        return Finding(name="ledger", ok=True, found="none yet; the first run makes it")
+    try:
+        ledger = await SqliteLedger.open(folder.ledger, clock=SystemClock(), entropy=SystemEntropy())
+    except LedgerError as exc:
+        return _broken("ledger", exc)
+    try:
+        state = await ledger.verify()
+    except LedgerError as exc:
+        return _broken("ledger", exc)
+    finally:
+        await ledger.aclose()
+    if state.bad_position is not None:
+        fix = f"bring {folder.ledger} back from a copy; the {count(state.events, 'event')} before it are good"
+        return Finding(
+            name="ledger",
+            ok=False,
+            found=f"damaged at position {state.bad_position}: {state.problem}",
+            fix=fix,
+            exit_status=LedgerError.exit_status,
+        )
+    return Finding(name="ledger", ok=True, found=f"whole: {count(state.events, 'event')}")
+
+
+async def _sandbox(folder: DataFolder, environ: Mapping[str, str]) -> Finding:
+    try:
+        sandbox = await open_sandbox(
+            cache=folder.probes,
+            python=Path(sys.executable),
+            home=home_folder(environ),
+            search_path=environ.get("PATH", ""),
+            clock=SystemClock(),
+            entropy=SystemEntropy(),
+        )
+    except SandboxUnavailable as exc:
+        return _broken("sandbox", exc)
+    except OSError as exc:
+        return _broken("sandbox", SandboxUnavailable(f"it can't be probed: {exc}"))
+    about = sandbox.describe()
+    return Finding(
+        name="sandbox",
+        ok=True,
+        found=f"{about.get('tool', sandbox.name)} {about.get('version', '')}, contains what it should{_verified_at(folder)}",
+    )
+
+
+def _verified_at(folder: DataFolder) -> str:
+    try:
+        moment = datetime.fromtimestamp(folder.probes.stat().st_mtime).astimezone()
+    except OSError:
+        return ""
+    return f" (attacked and verified at {moment:%Y-%m-%d %H:%M:%S})"
+
+
+def _broken(name: str, error: CavalcadeError) -> Finding:
+    found = "\n".join((error.what, *error.places))
+    return Finding(name=name, ok=False, found=found, fix=error.hint, exit_status=error.exit_status)

@@ -1,0 +1,106 @@
+"""What goes wrong, as text for people, as problem details (RFC 9457) for programs, and as an exit status."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from cavalcade.kernel.errors import CavalcadeError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.text import Text
+
+    from cavalcade.cli.terminal import Terminal
+
+DONE, DEFECT, USAGE, WAITS, STOPPED = 0, 1, 2, 3, 10
+INTERRUPTED, PIPE_CLOSED = 130, 141
+"""128 + SIGINT, 128 + SIGPIPE: what a shell expects."""
+
+
+class Defect(CavalcadeError):
+    """A mistake of Cavalcade itself."""
+
+    code = "defect"
+    exit_status = DEFECT
+
+
+class OutputClosed(CavalcadeError):
+    """Whoever read our output has gone, as `head` does."""
+
+    code = "output-closed"
+    exit_status = PIPE_CLOSED
+
+
+class Interrupted(CavalcadeError):
+    """Ctrl-C."""
+
+    code = "interrupted"
+    exit_status = INTERRUPTED
+
+
+def problem_document(error: CavalcadeError, run: str | None) -> dict[str, Any]:
+    """`type` is a relative name; `detail` the error's own text; the rest are extension members."""
+    document: dict[str, Any] = {
+        "type": f"cavalcade:problem/{error.code}",
+        "title": error.code.replace("-", " "),
+        "detail": error.what,
+        "code": error.code,
+        "expected": error.expected,
+        "hint": error.hint,
+        "places": list(error.places),
+        "exit_status": error.exit_status,
+    }
+    return document | ({"run": run} if run else {})
+
+
+def error_text(error: CavalcadeError) -> Text:
+    """The error as lines: what, expected, places, hint. Nothing in it is taken for markup."""
+    from rich.text import Text
+
+    text = Text.assemble(("error: ", "bold red"), error.what)
+    if error.expected:
+        text.append("\n  expected: ", "bold").append(error.expected)
+    for place in error.places:
+        text.append(f"\n    {place}")
+    if error.hint:
+        text.append("\n  hint: ", "bold cyan").append(error.hint)
+    return text
+
+
+def report_failure(terminal: Terminal, error: CavalcadeError) -> int:
+    """Says what happened, on stderr and, where JSON was asked for, on stdout; the exit status."""
+    terminal.say(error_text(error))
+    if terminal.run is not None:
+        terminal.say(f"  run {terminal.run} is on the record; go on with: cavalcade resume {terminal.run}")
+    terminal.document(problem_document(error, terminal.run))
+    return error.exit_status
+
+
+def report_defect(terminal: Terminal, exc: BaseException) -> int:
+    """Keeps the traceback in the cache folder and says where."""
+    from cavalcade.config.paths import data_folder
+
+    folder = data_folder(terminal.environ).cache / "defects"
+    text = "".join(traceback.format_exception(exc))
+    kept = f"the traceback is in {_keep(text, folder)}"
+    what = f"Cavalcade has a defect: {type(exc).__name__}: {exc}"
+    return report_failure(terminal, Defect(what, hint=f"{kept}; please report it with the command you gave"))
+
+
+def _keep(text: str, folder: Path) -> str:
+    import tempfile
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="defect-", suffix=".txt", dir=folder, delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write(text)
+    except OSError:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="cavalcade-defect-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write(text)
+    return file.name

@@ -1,0 +1,137 @@
+"""`runs`, `show`, `log`: what is on the record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from cavalcade.cli.compose import System
+from cavalcade.cli.drive import exit_status, report_of
+from cavalcade.cli.failures import DONE
+from cavalcade.cli.find import choose_run, top_folder
+from cavalcade.cli.plan_view import next_commands
+from cavalcade.cli.progress import TONES
+from cavalcade.cli.report import Whole
+from cavalcade.cli.report_view import headline, report_sheet
+from cavalcade.cli.terminal import Terminal
+from cavalcade.config.paths import project_id
+from cavalcade.kernel.errors import NotARepository, UsageError
+from cavalcade.kernel.ids import RunId, run_stream
+from cavalcade.protocol.envelope import Recorded
+from cavalcade.protocol.events import RunAborted, RunCompleted, RunFailed, RunStopped, decode, known_types
+from cavalcade.supervisor.history import runs_of
+from cavalcade.supervisor.timeline import Row, row_of, short_type
+
+_CLOSING = (RunCompleted, RunStopped, RunAborted, RunFailed)
+
+
+class RunLine(Whole, frozen=True):
+    run: str
+    phase: str
+    started: datetime
+    repository: str
+    objective: str
+    branch: str
+
+
+async def list_runs(system: System, terminal: Terminal, repo: Path, *, every: bool) -> int:
+    """The project's runs, newest last; all runs outside of a project."""
+    found = [await _run_line(system, run) for run in await _wanted(system, repo, every=every)]
+    terminal.document(found)
+    if not found:
+        terminal.say('no runs yet; start one: cavalcade run "rename module:old to new"')
+        return DONE
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("run", "phase", "started", "objective"):
+        table.add_column(name, no_wrap=name != "objective", overflow="fold")
+    for line in found:
+        objective = Text(line.objective).append(f"  {line.repository}" if every else "", "dim")
+        table.add_row(line.run, line.phase.replace("_", " "), f"{line.started.astimezone():%Y-%m-%d %H:%M}", objective)
+    terminal.data(table)
+    return DONE
+
+
+async def _wanted(system: System, repo: Path, *, every: bool) -> Sequence[RunId]:
+    if every:
+        return await system.runs.list()
+    try:
+        project = project_id(top_folder(repo))
+    except NotARepository:
+        return await system.runs.list()
+    return await runs_of(system.runs, project)
+
+
+async def _run_line(system: System, run: RunId) -> RunLine:
+    state = await system.runs.load(run)
+    first = (await system.ledger.read(stream=run_stream(run), limit=1))[0]
+    assert state.request is not None  # a loaded run has been requested
+    return RunLine(
+        run=run,
+        phase=state.phase,
+        started=first.event.time,
+        repository=state.request.repository,
+        objective=state.objective,
+        branch=state.branch,
+    )
+
+
+async def show(system: System, terminal: Terminal, text: str, *, everything: bool) -> int:
+    run = choose_run(text, await system.runs.list())
+    report = await report_of(system, run)
+    terminal.document(report)
+    terminal.data(headline(report), report_sheet(report, everything=everything).table)
+    if report.phase == "awaiting_human":
+        terminal.say(next_commands(run))
+    elif exit_status(report) == 3:
+        terminal.say(f"go on with it: cavalcade resume {run}")
+    return DONE
+
+
+async def log(system: System, terminal: Terminal, text: str, types: Sequence[str], *, follow: bool) -> int:
+    """Every event, oldest first; with `follow` also those to come, until the run is closed."""
+    run = choose_run(text, await system.runs.list())
+    wanted = chosen_types(types)
+    if not follow:
+        for recorded in await system.runs.history(run):
+            _tell(terminal, recorded, wanted)
+        return DONE
+    async for recorded in system.ledger.follow(stream=run_stream(run)):
+        _tell(terminal, recorded, wanted)
+        if isinstance(decode(recorded.event), _CLOSING):
+            break
+    return DONE
+
+
+def chosen_types(given: Sequence[str]) -> frozenset[str]:
+    """Short names that begin as asked: `edit` is all that happens to edits. Raises UsageError."""
+    known = [short_type(name) for name in known_types()]
+    names = [name.strip() for text in given for name in text.split(",") if name.strip()]
+    found: set[str] = set()
+    for name in names:
+        bare = short_type(name) if name.startswith("cavalcade.") else name
+        matching = [one for one in known if one == bare or one.startswith(f"{bare}.")]
+        if not matching:
+            raise UsageError(f"there are no events of type {name!r}", expected=", ".join(known))
+        found.update(matching)
+    return frozenset(found)
+
+
+def _tell(terminal: Terminal, recorded: Recorded, wanted: frozenset[str]) -> None:
+    row = row_of(recorded)
+    if wanted and row.type not in wanted:
+        return
+    if terminal.json:
+        terminal.line(recorded)
+    else:
+        terminal.data(log_text(row))
+
+
+def log_text(row: Row) -> Text:
+    text = Text(f"#{row.version:<4}", "bold")
+    text.append(f"{row.time.astimezone():%Y-%m-%d %H:%M:%S.%f}"[:-3] + "  ", "dim")
+    text.append(f"{row.type:<21}", "dim").append(f"{row.task:<4}")
+    return text.append(row.text, TONES[row.tone])

@@ -1,0 +1,156 @@
+"""How a run stands or ended, for people."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+from rich.text import Text
+
+from cavalcade.cli.lists import Sheet, place_text
+from cavalcade.cli.plan_view import plan_sheet, start_of, tests_text, unclear
+from cavalcade.cli.report import GateTally, Report, TaskReport, TestsReport
+from cavalcade.protocol.decision import Decision
+from cavalcade.supervisor.timeline import count, duration
+
+_STYLE = {"completed": "bold green", "stopped": "bold red", "failed": "bold red", "aborted": "bold yellow"}
+PHASE = {
+    "planning": "is being planned",
+    "awaiting_human": "waits for your approval",
+    "executing": "is being carried out",
+    "publishing": "is being published",
+    "completed": "completed",
+    "stopped": "stopped, nothing landed",
+    "aborted": "aborted, nothing landed",
+    "failed": "failed, nothing landed",
+}
+
+
+def headline(report: Report) -> Text:
+    text = Text.assemble((f"run {report.run} ", "bold"), (PHASE[report.phase], _STYLE.get(report.phase, "bold cyan")))
+    return text.append(f" ({count(report.events, 'event')} in {duration(report.duration_s)})", "dim")
+
+
+def report_sheet(report: Report, *, everything: bool = False) -> Sheet:
+    """A run that waits shows its plan; any other what became of it."""
+    if report.phase == "awaiting_human":
+        return plan_sheet(report, everything=everything)
+    sheet = Sheet(f"`cavalcade show {report.run} --all`", everything=everything)
+    sheet.row("objective", report.objective)
+    sheet.row("project", f"{report.repository}, from {start_of(report)}")
+    _stop(sheet, report)
+    _result(sheet, report)
+    _what(sheet, report)
+    sheet.several("why", report.decisions, _decision)
+    if report.tasks:
+        sheet.several("tasks", report.tasks, _task)
+    if report.gates:
+        sheet.row("gates", gates_text(report.gates))
+    _tests(sheet, report)
+    if report.plan is not None:
+        unclear(sheet, report.plan)
+    sheet.row("cost", f"${report.cost_usd:.2f}")
+    _overlaps(sheet, report)
+    if report.phase == "completed":
+        sheet.row(
+            "rewind", f"cavalcade restore {report.run} --at EVENT --into DIR   (events: cavalcade log {report.run})"
+        )
+    return sheet
+
+
+def _stop(sheet: Sheet, report: Report) -> None:
+    if report.stop is not None:
+        sheet.row("stopped", Text(report.stop.reason or "no reason given", "red"))
+        sheet.several("look at", report.stop.places, place_text)
+    if report.problem is not None:
+        sheet.row("problem", Text(report.problem.what, "red"))
+        if report.problem.expected:
+            sheet.row("expected", report.problem.expected)
+        sheet.several("", report.problem.places, lambda place: place)
+        if report.problem.hint:
+            sheet.row("hint", report.problem.hint)
+
+
+def _result(sheet: Sheet, report: Report) -> None:
+    if not report.branch:
+        return
+    base = report.base.branch or (report.base.head or "")[:10]
+    sheet.row(
+        "branch",
+        Text(report.branch, "green").append(f"  {report.commit[:10]}, {count(report.commits, 'commit')}", "default"),
+    )
+    if report.base.dirty:
+        sheet.row("", f"with one commit before that for {count(len(report.base.dirty), 'uncommitted path')}")
+    here = f"git -C {shlex.quote(report.repository)}" if " " in report.repository else "git"
+    sheet.row("look", f"{here} diff {base}...{report.branch}" if base else f"{here} show {report.branch}")
+    sheet.row("take it", f"{here} merge {report.branch}")
+
+
+def _what(sheet: Sheet, report: Report) -> None:
+    plan = report.plan
+    if plan is None:
+        return
+    approved = f", approved by {report.approved_by}" if report.approved_by else ", not approved"
+    sheet.row("what", f"{count(plan.files, 'file')}, {count(plan.changes, 'change')} (plan {plan.hash[:12]}{approved})")
+
+
+def _decision(decision: Decision) -> Text:
+    text = Text(f"{decision.choice} ({decision.question}): {decision.rationale}")
+    for other in decision.rejected:
+        text.append(f"\nnot {other.choice}: {other.why}", "dim")
+    return text
+
+
+def _task(task: TaskReport) -> str:
+    tries = f", attempt {task.attempt} of {task.attempts}" if task.attempt > 1 else ""
+    commit = f" as {task.commit[:10]}" if task.commit else ""
+    return f"{task.id}  {task.status}{commit}{tries}: {task.title}"
+
+
+def gates_text(gates: Mapping[str, GateTally]) -> Text:
+    text = Text()
+    for name, gate in gates.items():
+        text.append("  " if text else "")
+        text.append(f"{name} ")
+        if gate.failed:
+            text.append(f"{gate.failed} failed ", "red")
+        if gate.passed:
+            text.append(f"{gate.passed} passed ", "green")
+        if gate.skipped:
+            text.append(f"{gate.skipped} skipped ", "yellow")
+        text.append(duration(gate.ms / gate.runs / 1000), "dim").append(" each" if gate.runs > 1 else "", "dim")
+    return text
+
+
+def _tests(sheet: Sheet, report: Report) -> None:
+    tests = report.tests
+    if tests is None:
+        if report.plan is not None:
+            sheet.row("tests", tests_text(report.plan.tests))
+        return
+    sheet.row("tests", _outcomes(tests))
+    sheet.several("lost tests", tests.lost, lambda test: test)
+    sheet.several("by chance", tests.flaky, lambda test: test)
+
+
+def _outcomes(tests: TestsReport) -> Text:
+    if tests.verdict == "skipped":
+        return Text(f"not run: {tests.summary}", "yellow")
+
+    def told(counts: Mapping[str, int]) -> str:
+        return (
+            ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(counts.items(), key=lambda item: -item[1]))
+            or "none"
+        )
+
+    text = Text(f"before: {told(tests.before)}; after: {told(tests.after)}; ")
+    lost = len(tests.lost)
+    return text.append(f"{lost:,} lost", "red" if lost else "green").append(f"  ({duration(tests.ms / 1000)})", "dim")
+
+
+def _overlaps(sheet: Sheet, report: Report) -> None:
+    for overlap in report.overlaps:
+        if overlap.conflicts:
+            sheet.row("overlap", Text(f"{overlap.branch} conflicts in {', '.join(overlap.conflicts[:5])}", "yellow"))
+        else:
+            sheet.row("overlap", f"{overlap.branch} changes some of the same files and merges cleanly")

@@ -1,0 +1,166 @@
+"""What happened, one clear line per event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from cavalcade.kernel.errors import LedgerDamaged
+from cavalcade.protocol import events as e
+from cavalcade.protocol.envelope import Recorded
+from cavalcade.protocol.events import decode
+
+Tone = Literal["plain", "good", "bad", "ask"]
+
+
+class Row(NamedTuple):
+    """`version` is the event's number in its run; `type` the short name, as in `edit.applied`; `task` is empty for the run itself."""
+
+    version: int
+    time: datetime
+    type: str
+    task: str
+    tone: Tone
+    text: str
+
+
+def timeline(history: Iterable[Recorded]) -> Iterator[Row]:
+    """Raises LedgerDamaged at an event that this version can't read."""
+    for recorded in history:
+        yield row_of(recorded)
+
+
+def row_of(recorded: Recorded) -> Row:
+    payload = decode(recorded.event)
+    tone, text = describe(payload)
+    return Row(recorded.version, recorded.event.time, short_type(payload.TYPE), recorded.event.task, tone, text)
+
+
+def short_type(name: str) -> str:
+    """`cavalcade.edit.applied.v1` is `edit.applied`."""
+    return name.removeprefix("cavalcade.").rpartition(".v")[0]
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def describe(payload: e.Payload) -> tuple[Tone, str]:
+    match payload:
+        case e.RunRequested() | e.PlanProposed() | e.PlanApproved() | e.FeedbackInjected() | e.DecisionMade():
+            return _of_plan(payload)
+        case e.EditProposed() | e.EditApplied() | e.EditRejected() | e.GateJudged():
+            return _of_edit(payload)
+        case e.TaskStarted() | e.TaskProposed() | e.TaskBounced() | e.TaskMerged() | e.ExplorationRecorded() as of_task:
+            return _of_task(of_task)
+        case _:
+            return _of_end(payload)
+
+
+def _of_plan(
+    payload: e.RunRequested | e.PlanProposed | e.PlanApproved | e.FeedbackInjected | e.DecisionMade,
+) -> tuple[Tone, str]:
+    match payload:
+        case e.RunRequested():
+            base = payload.base
+            start = f"{base.branch or 'detached HEAD'} {(base.head or '')[:10]}".strip()
+            dirty = f", with {count(len(base.dirty), 'uncommitted path')}" if base.dirty else ""
+            return "plain", f"asked: {payload.objective} (in {payload.repository}, from {start}{dirty})"
+        case e.PlanProposed():
+            return "ask", f"plan {payload.round} proposed: {counted(payload.counts)} (hash {payload.plan_hash[:12]})"
+        case e.PlanApproved():
+            return "good", f"plan {payload.plan_hash[:12]} approved by {payload.by}"
+        case e.FeedbackInjected():
+            return "plain", f"{payload.by} said: {payload.text}"
+        case e.DecisionMade():
+            decision = payload.decision
+            return "plain", f"decided: {decision.choice} ({decision.question}): {decision.rationale}"
+
+
+def counted(counts: e.PlanCounts) -> str:
+    """`3 files, 8 changes; 1 unresolved`: what is zero and no news is left out."""
+    parts = [f"{count(counts.files, 'file')}, {count(counts.changes, 'change')}"]
+    more = [
+        f"{number:,} {noun}"
+        for number, noun in (
+            (counts.unresolved, "unresolved"),
+            (counts.residual, "residual"),
+            (counts.mentions, "mentioned in text"),
+            (counts.problems, "unreadable"),
+        )
+        if number
+    ]
+    return "; ".join([*parts, ", ".join(more)] if more else parts)
+
+
+def _of_edit(payload: e.EditProposed | e.EditApplied | e.EditRejected | e.GateJudged) -> tuple[Tone, str]:
+    match payload:
+        case e.EditProposed():
+            moved = f" from {payload.moved_from}" if payload.moved_from else ""
+            kind = "" if payload.kind == "reference" else f" ({payload.kind})"
+            return "plain", f"edit {payload.edit} proposed: {payload.path}{moved}{kind}"
+        case e.EditApplied():
+            return "good", f"edit {payload.edit} applied: {payload.path} +{payload.added} -{payload.removed}"
+        case e.EditRejected():
+            return "bad", f"edit {payload.edit} rejected by {', '.join(payload.gates)}: {payload.path}"
+        case e.GateJudged():
+            receipt = payload.receipt
+            about = f"edit {payload.edit}" if payload.edit is not None else "the whole tree"
+            said = f": {receipt.summary}" if receipt.summary else ""
+            tone: Tone = "bad" if receipt.verdict == "failed" else "plain"
+            return tone, f"{receipt.gate} {receipt.verdict} on {about} in {duration(receipt.duration_ms / 1000)}{said}"
+
+
+def _of_task(
+    payload: e.TaskStarted | e.TaskProposed | e.TaskBounced | e.TaskMerged | e.ExplorationRecorded,
+) -> tuple[Tone, str]:
+    match payload:
+        case e.TaskStarted():
+            residual = f", with residual edits {_numbers(payload.residual)}" if payload.residual else ""
+            return "plain", f"attempt {payload.attempt} started{residual}"
+        case e.TaskProposed():
+            return "plain", f"attempt {payload.attempt} ready to be judged at {payload.commit[:10]}"
+        case e.TaskBounced():
+            return "bad", f"attempt {payload.attempt} bounced by {', '.join(payload.gates)}: {payload.reason}"
+        case e.ExplorationRecorded():
+            then = "no further try" if payload.retry is None else f"next: residual edits {_numbers(payload.retry)}"
+            return "plain", f"looked into: {payload.finding}; {then}"
+        case e.TaskMerged():
+            return "good", f"merged as {payload.commit[:10]}"
+
+
+def _of_end(payload: e.Payload) -> tuple[Tone, str]:
+    match payload:
+        case e.ResultPublished():
+            return "good", f"branch {payload.branch} made at {payload.commit[:10]}"
+        case e.RunCompleted():
+            touched = f"; touches {count(len(payload.overlaps), 'other result')}" if payload.overlaps else ""
+            return "good", f"completed: {payload.branch}{touched}"
+        case e.RunStopped():
+            return "bad", f"stopped, nothing landed: {payload.reason}"
+        case e.RunAborted():
+            return "bad", f"aborted by {payload.by}" + (f": {payload.reason}" if payload.reason else "")
+        case e.RunFailed():
+            return "bad", f"failed: {payload.problem.what}"
+        case e.ProjectRegistered():
+            return "plain", f"project {payload.project} registered: {payload.repository}"
+        case _:
+            raise LedgerDamaged(f"no line is known for events of type {payload.TYPE}")
+
+
+def _numbers(numbers: tuple[int, ...]) -> str:
+    shown = ", ".join(str(number) for number in numbers[:8])
+    return shown + (f" and {len(numbers) - 8} more" if len(numbers) > 8 else "")
+
+
+def duration(seconds: float) -> str:
+    """`8 ms`, `4.2 s`, `3 min 05 s`, `2 h 10 min`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
