@@ -53,8 +53,10 @@ class Blame:
 
     def _commit(self, name: str) -> pygit2.Commit | None:
         """None when a shallow or partial clone doesn't have it."""
-        found: object = self._repository.get(name)
-        return found if isinstance(found, pygit2.Commit) else None
+        try:
+            return self._repository[name].peel(pygit2.Commit)
+        except KeyError:
+            return None
 
     def _entry(self, commit: pygit2.Commit, path: str) -> Entry | None:
         try:

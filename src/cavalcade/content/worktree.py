@@ -11,7 +11,16 @@ import pygit2
 from pygit2.enums import FileStatus
 from pygit2.ffi import C  # pyright: ignore
 
-from cavalcade.content.objects import EXECUTABLE, FILE, SUBMODULE, SYMLINK, Object, new_object, printable_path
+from cavalcade.content.objects import (
+    EXECUTABLE,
+    FILE,
+    SUBMODULE,
+    SYMLINK,
+    Object,
+    encode_path,
+    new_object,
+    printable_path,
+)
 from cavalcade.content.port import Entry
 from cavalcade.kernel.errors import RepositoryNotUsable
 from cavalcade.kernel.ids import BlobId
@@ -57,7 +66,7 @@ class WorkingTree:
                     self._take(path, flags)
         except (pygit2.GitError, OSError) as exc:
             raise RepositoryNotUsable(
-                f"the working tree {self._top} can't be read: {exc}", hint="git status says what git makes of it"
+                f"the working tree {self._top} can't be read: {exc}", hint=_index_hint(str(exc))
             ) from exc
 
     def _take(self, path: str, flags: int) -> None:
@@ -116,12 +125,12 @@ class WorkingTree:
 
     def _external_filter(self, path: str) -> str:
         """What git would run or recode with, beyond line ends and `ident`; empty for nothing."""
-        name = self._repository.get_attr(path, "filter")
+        name = self._repository.get_attr(encode_path(path), "filter")
         if name == "lfs":
             return "lfs"
         if isinstance(name, str) and f"filter.{name}.clean" in self._repository.config:
             return f"filter {name}"
-        encoding = self._repository.get_attr(path, "working-tree-encoding")
+        encoding = self._repository.get_attr(encode_path(path), "working-tree-encoding")
         return f"working-tree-encoding {encoding}" if isinstance(encoding, str) else ""
 
     def _blob(self, path: str) -> BlobId:
@@ -152,6 +161,9 @@ class _Kept(pygit2.OdbBackend):
         self._objects = objects
         self.written: dict[str, bytes] = {}
 
+    def refresh_cb(self) -> None:
+        """Asked for before an object is given up; nothing to be done."""
+
     def exists_cb(self, oid: pygit2.Oid) -> bool:
         return str(oid) in self.written or self._objects.exists(oid)
 
@@ -168,6 +180,14 @@ class _Kept(pygit2.OdbBackend):
 def _flag(repository: pygit2.Repository, name: str) -> bool:
     config = repository.config
     return config.get_bool(name) if name in config else True
+
+
+def _index_hint(reason: str) -> str:
+    if "'link'" in reason:
+        return "its index is split, which libgit2 doesn't know: git update-index --no-split-index"
+    if "'sdir'" in reason:
+        return "its index is sparse, which libgit2 doesn't know: git sparse-checkout reapply --no-sparse-index"
+    return "git status says what git makes of it"
 
 
 def _unmerged(paths: list[str]) -> RepositoryNotUsable:
