@@ -10,7 +10,8 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from cavalcade.kernel.canonical import digest_of
 from cavalcade.protocol.plan import TestPlan
 from cavalcade.sandbox.interpreter import interpreter_roots
 from cavalcade.sandbox.port import RESULTS, WORK, Command, Hit, Limits, Result, Sandbox
+from cavalcade.sandbox.scratch import discard
 
 PLUGIN = "cavalcade_report"
 COMMAND_ID = "command"
@@ -129,8 +131,7 @@ async def run_tests(
     if plan.selection and not selection:
         return TestRun({}, {}, (), _NOTHING_SELECTED, "", 0.0, "none of the selected test files is in this tree")
     readable = interpreter_roots(Path(plan.python), home=home) if plan.python else ()
-    with tempfile.TemporaryDirectory(prefix="cavalcade-tests-") as scratch:
-        plugins, results = _report_folders(scratch)
+    with _report_folders() as (plugins, results):
         report = {pytest_report.VARIABLE: str(RESULTS / "report")}
         command = Command(
             argv=(*plan.command, *selection),
@@ -244,14 +245,20 @@ def _printed_failure(tail: str) -> Failure:
     return Failure(kind, message, tuple(trace))
 
 
-def _report_folders(scratch: str) -> tuple[Path, Path]:
-    plugins, results = Path(scratch) / "plugin", Path(scratch) / "results"
-    plugins.mkdir(mode=0o755)
-    results.mkdir()
-    (plugins / f"{PLUGIN}.py").write_bytes(Path(pytest_report.__file__).read_bytes())
-    (plugins / f"{PLUGIN}.py").chmod(0o644)
-    plugins.chmod(0o755)
-    return plugins, results
+@contextmanager
+def _report_folders() -> Generator[tuple[Path, Path]]:
+    """A folder that holds nothing but the plugin, and one for what it writes."""
+    scratch = Path(tempfile.mkdtemp(prefix="cavalcade-tests-"))
+    try:
+        plugins, results = scratch / "plugin", scratch / "results"
+        plugins.mkdir()
+        results.mkdir()
+        (plugins / f"{PLUGIN}.py").write_bytes(Path(pytest_report.__file__).read_bytes())
+        (plugins / f"{PLUGIN}.py").chmod(0o644)
+        plugins.chmod(0o755)
+        yield plugins, results
+    finally:
+        discard(scratch)
 
 
 class _Exception(msgspec.Struct):

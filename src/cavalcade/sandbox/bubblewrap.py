@@ -35,7 +35,9 @@ _SETTINGS = (
 )  # fmt: skip
 _INIT = ("/bin/sh", "-c", '"$@"; exit $?', "init")
 """Process 1 inside: waits for the command, reaps orphans; when it exits the kernel kills all that is left, and only then does
-its parent, the monitor, hear of it. bubblewrap's own init can outlive its monitor and stays a zombie in many containers."""
+its parent, the monitor, hear of it. bubblewrap's own init can outlive its monitor and stays a zombie in many containers.
+For root it keeps root's uid, the monitor's: else the monitor's death could not be signalled to it, and the guest could reach it.
+"""
 _HOSTS = b"127.0.0.1 localhost sandbox\n::1 localhost\n"
 _HINT = (
     "install it: apt install bubblewrap (Debian, Ubuntu), dnf install bubblewrap (Fedora), apk add bubblewrap (Alpine)"
@@ -197,6 +199,8 @@ class Bubblewrap:
         # Without these two the tmpfs that bubblewrap builds on is writable without limit.
         yield from ("--remount-ro", "/dev", "--remount-ro", "/", "--seccomp", str(data["filter"]))
         for name, value in (_environment() | dict(command.env)).items():
+            if name.startswith("LD_"):  # the launcher would load it before it drops root's uid
+                raise UsageError(f"{name} can't be set for a sandbox", expected="no variable of the dynamic loader")
             yield from ("--setenv", name, value)
 
     def _launcher(self, limits: Limits, identity: Identity) -> list[str]:
@@ -208,22 +212,14 @@ class Bubblewrap:
             "cpu": int(limits.cpu_s) + 2,  # behind the watcher, who counts all processes
             "fsize": limits.file_bytes,
             "nofile": limits.open_files,
-            "nproc": limits.processes + 1,  # init counts too
+            "nproc": limits.processes + (not identity.drop),  # in a user namespace init counts too
             "rtprio": 0,
         }
-        argv = [self._tools.prlimit, *(f"--{name}={value}:{value}" for name, value in values.items())]
+        argv = [*_INIT, self._tools.prlimit, *(f"--{name}={value}:{value}" for name, value in values.items())]
         if identity.drop:
             ids = ["--reuid", str(identity.uid), "--regid", str(identity.gid), "--clear-groups"]
-            # A change of uid makes the kernel forget that init is to die with its parent: said again.
-            argv += [
-                self._tools.setpriv,
-                *ids,
-                "--inh-caps=-all",
-                "--bounding-set=-all",
-                "--no-new-privs",
-                "--pdeathsig=KILL",
-            ]
-        return [*argv, *_INIT]
+            argv += [self._tools.setpriv, *ids, "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"]
+        return argv
 
 
 def _system() -> Iterator[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -17,8 +16,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-
-import msgspec
+from typing import Any, cast
 
 from cavalcade.kernel.canonical import digest, digest_of
 from cavalcade.kernel.clock import Clock
@@ -28,6 +26,7 @@ from cavalcade.sandbox import canary_guest
 from cavalcade.sandbox.bubblewrap import Bubblewrap, Tools, find_tools
 from cavalcade.sandbox.interpreter import interpreter_roots
 from cavalcade.sandbox.port import Command, Limits, Result, Sandbox
+from cavalcade.sandbox.scratch import discard
 
 _LIMITS = Limits(
     wall_s=20,
@@ -84,24 +83,13 @@ async def probe(sandbox: Sandbox, python: Path, readable: tuple[Path, ...], entr
         return problems + _judge(result, nonce, workspace / "canary")
 
 
-class _Report(msgspec.Struct):
-    """What the guest says: its nonce, attack by name succeeded, guard by name up."""
-
-    nonce: str
-    attacks: dict[str, bool]
-    guards: dict[str, bool]
-
-
 def _judge(result: Result, nonce: str, written: Path) -> list[str]:
-    try:
-        report = msgspec.json.decode(result.stdout, type=_Report)
-    except msgspec.DecodeError:
-        report = _Report("", {}, {})
-    if report.nonce != nonce:
+    report = _report(result.stdout)
+    if report.get("nonce") != nonce:
         text = result.stderr.decode(errors="replace").strip()
         return [f"nothing ran inside: exit {result.exit_code}, {result.hit or 'no limit'} hit: {text[-500:]}"]
-    problems = [f"{name} succeeds inside" for name, done in report.attacks.items() if done]
-    problems += [f"{name}: not in force inside" for name, up in report.guards.items() if not up]
+    problems = [f"{name} succeeds inside" for name, done in report["attacks"].items() if done]
+    problems += [f"{name}: not in force inside" for name, up in report["guards"].items() if not up]
     if _read_plain(written) != nonce:
         problems.append("a file written inside is not there outside")
     return problems
@@ -129,6 +117,15 @@ def _target(scratch: Path, port: int, nonce: str) -> dict[str, str]:
     }
 
 
+def _report(output: bytes) -> dict[str, Any]:
+    """What the guest says; empty when it is no JSON object."""
+    try:
+        report: object = json.loads(output)
+    except ValueError:
+        return {}
+    return cast(dict[str, Any], report) if isinstance(report, dict) else {}
+
+
 @contextmanager
 def _scratch() -> Generator[Path]:
     path = Path(tempfile.mkdtemp(prefix="cavalcade-canary-"))
@@ -136,7 +133,7 @@ def _scratch() -> Generator[Path]:
         path.chmod(0o711)
         yield path
     finally:
-        shutil.rmtree(path)
+        discard(path)
 
 
 @contextmanager

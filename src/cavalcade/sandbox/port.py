@@ -2,7 +2,7 @@
 
 The workspace is handed over: a scratch copy that nobody else writes to while a command runs, without hard links to files
 outside it. A sandbox may change its ownership. **The guest can leave symbolic links in it**: whoever reads results out of it
-opens them without following links (`O_NOFOLLOW`) and refuses those that lead out.
+opens them without following links (`O_NOFOLLOW`) and refuses those that lead out. Whoever removes it uses `scratch.discard`.
 """
 
 from __future__ import annotations
