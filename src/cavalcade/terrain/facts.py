@@ -93,3 +93,7 @@ class FileFacts(Fact, frozen=True):
     uses: tuple[Use, ...] = ()
     problems: tuple[SyntaxProblem, ...] = ()
     dynamic: bool = False
+
+    def definitions_of(self, name: str) -> tuple[Definition, ...]:
+        """Definitions at module level by that name."""
+        return tuple(d for d in self.definitions if d.name == name and not d.scope)

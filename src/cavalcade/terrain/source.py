@@ -67,6 +67,10 @@ class SourceText:
         """Line of an offset, from 1."""
         return bisect_right(self._starts, offset)
 
+    def offset_of_line(self, line: int) -> int:
+        """Where a line, from 1, starts."""
+        return self._starts[line - 1]
+
     def line_text(self, line: int) -> str:
         """A line, from 1, without its end."""
         start = self._starts[line - 1]

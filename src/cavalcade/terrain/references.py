@@ -1,0 +1,118 @@
+"""Candidate-driven resolution: every occurrence of a word is found by search, judged by syntax, confirmed by the resolvers.
+
+Nothing that carries the word is lost: what nobody can place ends under `unknown`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from cavalcade.terrain.files import Files
+from cavalcade.terrain.judges import Judge, callee_of
+from cavalcade.terrain.lsp import ServerGone
+from cavalcade.terrain.resolvers import Resolver, Spot
+from cavalcade.terrain.tokens import Token
+
+
+@dataclass
+class Findings:
+    """Occurrences of a word by what they are.
+
+    `same`: certainly the symbol. `other`: certainly not. `unknown`: code that may mean it, with the reason why nobody can say.
+    `text`: strings, comments, docstrings. `broken`: code in files with syntax errors. `silent` names resolvers that failed.
+    """
+
+    same: list[Token] = field(default_factory=list[Token])
+    other: list[Token] = field(default_factory=list[Token])
+    unknown: list[tuple[Token, str]] = field(default_factory=list[tuple[Token, str]])
+    text: list[Token] = field(default_factory=list[Token])
+    broken: list[Token] = field(default_factory=list[Token])
+    silent: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class Search:
+    """One search for the references of a symbol by its word."""
+
+    def __init__(self, files: Files, first: Resolver, second: Resolver) -> None:
+        self._files = files
+        self._first = first
+        self._second = second
+        self._findings = Findings()
+
+    async def run(self, word: str, judge: Judge, asked: Iterable[Spot], known: Iterable[Spot]) -> Findings:
+        """`known` are where the symbol (and its family) is defined; for those `asked` a resolver lists all references."""
+        found = self._findings
+        tasks = [asyncio.create_task(self._references(spot)) for spot in asked]
+        await asyncio.sleep(0)
+        doubtful: list[tuple[Token, bool]] = []
+        for path in self._files.python_with(word):
+            await asyncio.sleep(0)
+            self._judge_file(path, word, judge, doubtful)
+        confirmed = set[Spot]().union(*await asyncio.gather(*tasks))
+        targets = confirmed | set(known) | {Spot(token.path, token.start) for token in found.same}
+        await self._settle(doubtful, confirmed, targets)
+        self._follow_strings(confirmed)
+        return found
+
+    def _judge_file(self, path: str, word: str, judge: Judge, doubtful: list[tuple[Token, bool]]) -> None:
+        file = self._files.python(path)
+        for token in file.tokens(word):
+            if not token.is_code:
+                self._findings.text.append(token)
+            elif file.facts.problems:
+                self._findings.broken.append(token)
+            else:
+                verdict = judge.judge(token)
+                if verdict in {"same", "other"}:
+                    (self._findings.same if verdict == "same" else self._findings.other).append(token)
+                else:
+                    doubtful.append((token, verdict == "outside"))
+
+    async def _references(self, spot: Spot) -> set[Spot]:
+        try:
+            return set(await self._first.references(*spot))
+        except ServerGone as exc:
+            self._findings.silent[self._first.name] = exc.what
+            return set()
+
+    async def _settle(self, doubtful: list[tuple[Token, bool]], confirmed: set[Spot], targets: set[Spot]) -> None:
+        open_ones = [(t, o) for t, o in doubtful if Spot(t.path, t.start) not in confirmed]
+        self._findings.same.extend(t for t, _ in doubtful if Spot(t.path, t.start) in confirmed)
+        for resolver in (self._first, self._second):
+            answers = await asyncio.gather(*(self._ask(resolver, token) for token, _ in open_ones))
+            left: list[tuple[Token, bool]] = []
+            for (token, outside), spots in zip(open_ones, answers, strict=True):
+                if not spots:
+                    left.append((token, outside))
+                elif spots <= targets:
+                    self._findings.same.append(token)
+                elif spots & targets:
+                    self._findings.unknown.append(
+                        (token, f"{resolver.name} finds it to mean the symbol or something else")
+                    )
+                else:
+                    self._findings.other.append(token)
+            open_ones = [(token, outside) for token, outside in left if not outside]
+            self._findings.other.extend(token for token, outside in left if outside)
+        self._findings.unknown.extend((token, "its type is not known") for token, _ in open_ones)
+
+    async def _ask(self, resolver: Resolver, token: Token) -> set[Spot]:
+        try:
+            spots = await resolver.definitions(token.path, token.start)
+            callee = callee_of(token) if token.role == "keyword" and not spots else None
+            if callee is not None:
+                spots = await resolver.definitions(token.path, callee.end_byte - 1)
+        except ServerGone as exc:
+            self._findings.silent[resolver.name] = exc.what
+            return set()
+        return set(spots)
+
+    def _follow_strings(self, confirmed: set[Spot]) -> None:
+        """Text that a resolver takes for a reference (a string annotation, a type comment) is one."""
+        kept: list[Token] = []
+        for token in self._findings.text:
+            target = self._findings.same if Spot(token.path, token.start) in confirmed else kept
+            target.append(token)
+        self._findings.text = kept
