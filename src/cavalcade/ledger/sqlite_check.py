@@ -85,31 +85,39 @@ def _check_heads(connection: sqlite3.Connection, last: int) -> None:
 
 
 class _Walk:
-    """The chain check, and that each column says what the body says."""
+    """The chain check, that each column says what the body says, and that the head record knows the same event."""
 
-    def __init__(self) -> None:
+    def __init__(self, head: Head) -> None:
         self.chain = chain.ChainCheck()
-        self._last_of: dict[OriginId, int] = {}
+        self.last_of: dict[OriginId, int] = {}
+        self._head = head
 
     def problem(self, row: VerifyRow) -> str:
-        position, digest, body_bytes, stream, version, time_us, previous, event_id = row
+        position, digest, body_bytes = row[:3]
         if problem := self.chain.problem(position, hex_of(digest), body_bytes):
             return problem
         body = chain.parse_body(body_bytes)
-        if body.event.time.tzinfo is None:
+        wrong = self._disagreement(row, body)
+        if wrong:
             self.chain.position = position - 1
+        return wrong
+
+    def _disagreement(self, row: VerifyRow, body: chain.Body) -> str:
+        position, digest, _, stream, version, time_us, previous, event_id = row
+        if body.event.time.tzinfo is None:
             return "altered: its time has no zone"
         expected = (body.stream, body.version, chain.microseconds(body.event.time), body.event.id)
-        last, self._last_of[body.origin] = self._last_of.get(body.origin, 0), position
+        last, self.last_of[body.origin] = self.last_of.get(body.origin, 0), position
         if (stream, version, time_us, event_id) != expected or previous != last:
-            self.chain.position = position - 1
             return "altered: stream, version, time, id or previous position differ from the body"
+        if position == self._head.position and hex_of(digest) != self._head.hash:
+            return "not the event that was recorded there"
         return ""
 
 
 def verify(connection: sqlite3.Connection, head: Head) -> Verification:
     """Reads everything, page by page. Never raises for damage: it is the answer."""
-    walk = _Walk()
+    walk = _Walk(head)
     try:
         heads, last = _snapshot(connection)
         problem = _walk_to(connection, last, walk) or _ends(walk, heads, last, head)
@@ -159,8 +167,9 @@ def _walk_to(connection: sqlite3.Connection, last: int, walk: _Walk) -> str:
 
 def _ends(walk: _Walk, heads: list[tuple[str, int, bytes, int]], last: int, head: Head) -> str:
     """Whether the walk ended where the heads say, and reached what the head record knows."""
-    ours = {name: (seq, hex_of(digest)) for name, seq, digest, _ in heads if seq}
-    if walk.chain.heads != ours:
+    said = {OriginId(name): (seq, hex_of(digest), position) for name, seq, digest, position in heads if seq}
+    walked = {origin: (*ends, walk.last_of[origin]) for origin, ends in walk.chain.heads.items()}
+    if walked != said:
         return "missing, or the head of an origin altered: the chain ends elsewhere than its head"
     if head.position > last:
         return f"missing: {head.position} events were recorded, {last} are here"

@@ -140,7 +140,7 @@ def prepare(
 ) -> None:
     """Brings a new or older file to this schema and sets it to write ahead.
 
-    Takes the write lock even when there is nothing to do: what can't be written is refused now, not at the first append.
+    Writes even when there is nothing to do: what can't be written is refused now, not at the first append.
     Raises LedgerError for a file of a newer program; SQLite's own errors pass.
     """
     newest = steps[-1].number
@@ -153,6 +153,9 @@ def prepare(
         if version < newest:
             _migrate(connection, clock, entropy, [step for step in steps if step.number > version])
             connection.execute("COMMIT")
+        else:
+            # SQLite lets a transaction begin on what it may only read; the first write tells. Rolled back, it leaves no trace.
+            connection.execute(f"PRAGMA user_version = {version}")
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")

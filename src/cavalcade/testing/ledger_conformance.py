@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -319,7 +319,7 @@ class LedgerConformance:
             finished.append(seed)
 
         finished: list[int] = []
-        threads = [threading.Thread(target=lambda seed=seed: asyncio.run(work(seed))) for seed in range(4)]
+        threads = [threading.Thread(target=_run, args=(work(seed),)) for seed in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -339,6 +339,11 @@ class LedgerConformance:
 
     async def _at(self, ledger: Ledger, second: int, *, stream: StreamId | None = None) -> int:
         return await ledger.at(START + timedelta(seconds=second), stream=stream)
+
+
+def _run(work: Coroutine[object, object, None]) -> None:
+    """In an event loop of its own."""
+    asyncio.run(work)
 
 
 def _position(event: Recorded) -> int:

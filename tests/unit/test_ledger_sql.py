@@ -1,0 +1,77 @@
+"""The database of a ledger is what its numbered migrations add up to."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from cavalcade.ledger.sqlite_check import SEGMENT
+from cavalcade.ledger.sqlite_database import Migration, connect, migrations, number, prepare, queries, schema
+from cavalcade.testing.clock import FakeClock, SeededEntropy
+
+
+def shape(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name")
+    return [(kind, name, " ".join(sql.split())) for kind, name, sql in rows]
+
+
+def test_the_schema_is_the_sum_of_the_migrations() -> None:
+    summed, whole = sqlite3.connect(":memory:"), sqlite3.connect(":memory:")
+    for migration in migrations():
+        for statement in migration.statements:
+            summed.execute(statement)
+    for statement in schema():
+        whole.execute(statement)
+    assert shape(summed) == shape(whole) != []
+    summed.close()
+    whole.close()
+
+
+def test_migrations_are_numbered_from_one_without_gaps() -> None:
+    assert [migration.number for migration in migrations()] == list(range(1, len(migrations()) + 1))
+
+
+def test_every_named_query_is_understood_by_the_schema(tmp_path: Path) -> None:
+    connection = sqlite3.connect(":memory:")
+    for statement in schema():
+        connection.execute(statement)
+    for name, query in queries().items():
+        places = query.count("?")
+        names = {"prefix": "", "segment": 1}
+        connection.execute(f"EXPLAIN {query}", names if not places else (None,) * places).fetchall()
+        assert name.isidentifier()
+    assert str(SEGMENT) in queries()["insert_moment"]
+    connection.close()
+
+
+def test_an_older_file_is_brought_forward_and_keeps_its_origin(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    newer = (*migrations(), Migration(2, ("CREATE TABLE added (x)",)))
+    origins: list[str] = []
+    for steps in (migrations(), newer, newer):
+        connection = connect(path, busy_timeout_s=1, create=True)
+        prepare(connection, path, FakeClock(), SeededEntropy(len(origins)), steps, busy_timeout_s=1)
+        assert number(connection, "PRAGMA user_version") == len(steps)
+        origins.append(connection.execute(queries()["own_head"]).fetchone()[0])
+        connection.close()
+    assert len(set(origins)) == 1
+
+
+def test_lookups_use_their_indexes() -> None:
+    connection = sqlite3.connect(":memory:")
+    for statement in schema():
+        connection.execute(statement)
+    expected = {
+        "event_by_id": "events_by_id",
+        "stream_page": "events_by_stream",
+        "version_of_name": "COVERING INDEX events_by_stream",
+        "stream_position_at": "COVERING INDEX events_by_stream",
+    }
+    for name, index in expected.items():
+        query = queries()[name]
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {query}", (None,) * query.count("?")).fetchall()
+        text = " ".join(row[3] for row in plan)
+        assert index in text or index.split()[-1] in text, text
+        assert "SCAN e" not in text
+        assert "TEMP B-TREE" not in text
+    connection.close()
