@@ -34,7 +34,14 @@ def timeline(history: Iterable[Recorded]) -> Iterator[Row]:
 def row_of(recorded: Recorded) -> Row:
     payload = decode(recorded.event)
     tone, text = describe(payload)
-    return Row(recorded.version, recorded.event.time, short_type(payload.TYPE), recorded.event.task, tone, text)
+    return Row(
+        recorded.version,
+        recorded.event.time,
+        short_type(payload.TYPE),
+        recorded.event.task,
+        tone,
+        " ".join(text.splitlines()),
+    )
 
 
 def short_type(name: str) -> str:
