@@ -18,7 +18,7 @@ from cavalcade.content.port import ContentStore
 from cavalcade.domain.run import RunState
 from cavalcade.kernel.clock import Clock, SystemClock
 from cavalcade.kernel.entropy import Entropy, SystemEntropy
-from cavalcade.kernel.errors import Busy
+from cavalcade.kernel.errors import Busy, LedgerUnwritable
 from cavalcade.kernel.ids import ProjectId, RunId
 from cavalcade.ledger.port import Ledger
 from cavalcade.ledger.sqlite import SqliteLedger
@@ -147,6 +147,13 @@ async def open_system(environ: Mapping[str, str]) -> AsyncGenerator[System]:
     """Raises LedgerDamaged when the ledger does not hold together, LedgerUnwritable when the data folder can't be used."""
     folder = data_folder(environ)
     clock, entropy = SystemClock(), SystemEntropy()
+    try:
+        folder.root.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise LedgerUnwritable(
+            f"the data folder {folder.root} can't be made: {exc.strerror}",
+            hint="name another one with CAVALCADE_HOME, or make its parent writable",
+        ) from exc
     ledger = await SqliteLedger.open(folder.ledger, clock=clock, entropy=entropy)
     try:
         yield System(folder, ledger, clock, entropy, environ)
