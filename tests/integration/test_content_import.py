@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from pygit2.enums import ConfigLevel
 from cavalcade.content.git import GitContentStore
 from cavalcade.content.port import Change
 from cavalcade.kernel.errors import CavalcadeError, NotARepository, RepositoryNotUsable
+from cavalcade.kernel.ids import CommitId
 from cavalcade.protocol.plan import Base
 
 WHEN = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -49,11 +50,6 @@ def git(repo: Path, *args: str, ok: bool = True) -> str:
     done = subprocess.run(["git", "-C", str(repo), *args], env=ENVIRONMENT, capture_output=True, check=False)
     assert done.returncode == 0 or not ok, done.stderr.decode()
     return done.stdout.decode("utf-8", "surrogateescape").strip()
-
-
-def put(repo: Path, **files: str) -> None:
-    for name, text in files.items():
-        write(repo / name.replace("__", "/").replace("_dot_", "."), text)
 
 
 def write(path: Path, text: str | bytes) -> None:
@@ -95,7 +91,7 @@ def fingerprint(*folders: Path) -> dict[str, tuple[object, ...]]:
 
 
 @contextmanager
-def untouched(*folders: Path) -> Iterator[None]:
+def untouched(*folders: Path) -> Generator[None]:
     before = fingerprint(*folders)
     yield
     assert fingerprint(*folders) == before
@@ -563,7 +559,7 @@ def test_ten_thousand_files_come_in_whole(store: GitContentStore, tmp_path: Path
     assert base.tree == git(repo, "rev-parse", "HEAD^{tree}")
 
 
-def result_of(store: GitContentStore, repo: Path) -> tuple[Base, str]:
+def result_of(store: GitContentStore, repo: Path) -> tuple[Base, CommitId]:
     """A commit with a changed, a new and a removed file on top of an import."""
     base = store.import_repository(repo)
     changes = [

@@ -70,6 +70,8 @@ class ObjectStore:
     def read(self, name: str) -> bytes:
         """Raises ObjectMissing."""
         try:
+            if len(name) != 40:
+                raise ValueError(name)  # libgit2 would take it for the beginning of a name
             return self.repository.odb.read(name)[1]
         except (KeyError, ValueError, pygit2.GitError) as exc:
             raise ObjectMissing(
@@ -78,7 +80,7 @@ class ObjectStore:
             ) from exc
 
     def exists(self, name: str) -> bool:
-        return self.repository.odb.exists(name)
+        return len(name) == 40 and self.repository.odb.exists(name)
 
     def write(self, new: Iterable[Object]) -> None:
         """Durable on return; an object is visible only when its content is on disk. What is there already costs a look-up.

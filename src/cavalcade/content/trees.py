@@ -123,8 +123,8 @@ class Trees:
             yield from self._compare("", old, new)
 
     def _compare(self, prefix: str, old: str | None, new: str | None) -> Iterator[Difference]:
-        olds = self.parsed(old or EMPTY_TREE)
-        news = self.parsed(new or EMPTY_TREE)
+        olds = self.parsed(EMPTY_TREE if old is None else old)
+        news = self.parsed(EMPTY_TREE if new is None else new)
         for name in olds.keys() | news.keys() if olds and news else olds or news:
             before, after = olds.get(name), news.get(name)
             if before == after:
