@@ -21,6 +21,8 @@ from cavalcade.sandbox.port import Command, Limits, Sandbox
 
 _OLDEST_PYTEST = 6
 _PATTERNS = ("test_*.py", "*_test.py")
+# A file that can't be collected must not keep the tests of all others from being run.
+_OPTIONS = ("-p", "no:cacheprovider", "-p", PLUGIN, "-q", "--color=no", "--continue-on-collection-errors")
 _PROBE_LIMITS = Limits(wall_s=60, cpu_s=60, processes=64, output_bytes=1 << 20)
 _PROBE = "import pytest; print('pytest', pytest.__version__)"
 
@@ -80,7 +82,7 @@ async def plan_tests(
     if python is None:
         return TestPlan(refused="no Python interpreter was found to run the tests with; name one with --python")
     plan = TestPlan(
-        command=(str(python), "-m", "pytest", "-p", "no:cacheprovider", "-p", PLUGIN, "-q", "--color=no"),
+        command=(str(python), "-m", "pytest", *_OPTIONS),
         python=str(python),
         pythonpath=pythonpath,
         selection=selection,

@@ -137,5 +137,6 @@ def pytest_configure(config: typing.Any) -> None:
     root = os.getcwd()
     config.pluginmanager.register(Trace(root), "cavalcade-trace")
     # Workers of pytest-xdist hand their reports to the process that started them, which writes.
-    if VARIABLE in os.environ and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Report(os.environ[VARIABLE]), "cavalcade-report")
+    path = os.environ.pop(VARIABLE, None)
+    if path and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Report(path), "cavalcade-report")

@@ -38,6 +38,8 @@ _INIT = ("/bin/sh", "-c", '"$@"; exit $?', "init")
 its parent, the monitor, hear of it. bubblewrap's own init can outlive its monitor and stays a zombie in many containers.
 For root it keeps root's uid, the monitor's: else the monitor's death could not be signalled to it, and the guest could reach it.
 """
+_ENTER = ("/bin/sh", "-c", 'cd "$0" && unset OLDPWD && exec "$@"')
+"""Goes to the working folder as the guest: it may be closed to root without its capabilities."""
 _HOSTS = b"127.0.0.1 localhost sandbox\n::1 localhost\n"
 _HINT = (
     "install it: apt install bubblewrap (Debian, Ubuntu), dnf install bubblewrap (Fedora), apk add bubblewrap (Alpine)"
@@ -164,13 +166,23 @@ class Bubblewrap:
             }
             options = [*self._options(command, limits, identity, data), "--json-status-fd", str(status_end)]
             arguments = stack.enter_context(_memory_file(b"".join(os.fsencode(option) + b"\0" for option in options)))
-            argv = [self._tools.bwrap, "--args", str(arguments), "--", *self._launcher(limits, identity), *command.argv]
+            launcher = (*self._launcher(limits, identity), *_ENTER, str(WORK / _inside(command.cwd)))
+            argv = [self._tools.bwrap, "--args", str(arguments), "--", *launcher, *command.argv]
             watch = Watch(limits, growth, self._clock, cancel, _TEMPORARY)
             return watch.run(argv, (*data.values(), arguments), status, status_end)
 
     def _options(self, command: Command, limits: Limits, identity: Identity, data: Mapping[str, int]) -> Iterator[str]:
         """bubblewrap's arguments, in the order in which it carries them out."""
-        yield from ("--die-with-parent", "--as-pid-1", "--new-session", "--clearenv", "--hostname", "sandbox")
+        yield from (
+            "--chdir",
+            "/",
+            "--die-with-parent",
+            "--as-pid-1",
+            "--new-session",
+            "--clearenv",
+            "--hostname",
+            "sandbox",
+        )
         yield from ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
         yield from ("--cap-drop", "ALL")
         if identity.drop:
@@ -193,7 +205,7 @@ class Bubblewrap:
         for folder, size in zip(_TEMPORARY, (limits.disk_bytes, limits.memory_bytes // 4, 64 << 20), strict=True):
             yield from ("--perms", "1777", "--size", str(max(size, 1 << 20)), "--tmpfs", folder)
         yield from _readable(command.readable)
-        yield from ("--bind", str(command.workspace), str(WORK), "--chdir", str(WORK / _inside(command.cwd)))
+        yield from ("--bind", str(command.workspace), str(WORK))
         if command.results:
             yield from ("--bind", str(command.results), str(RESULTS))
         # Without these two the tmpfs that bubblewrap builds on is writable without limit.
