@@ -33,7 +33,7 @@ def check_module_level(terrain: Terrain, symbol: Symbol, new: str, same: Iterabl
         tokens = [token for token in same if token.path == path and token.role not in {"attribute", "keyword"}]
         if tokens or path in symbol.homes:
             _check_submodule(terrain, path, new)
-            _check_scopes(terrain, file, tokens, new, {file.tree.root_node.id})
+            check_scopes(terrain, file, tokens, new, {file.tree.root_node.id})
 
 
 def _check_submodule(terrain: Terrain, path: str, new: str) -> None:
@@ -44,7 +44,7 @@ def _check_submodule(terrain: Terrain, path: str, new: str) -> None:
         raise NameNotUsable(f"{new!r} is the name of a module in the same package", places=places)
 
 
-def _check_scopes(terrain: Terrain, file: PythonFile, tokens: list[Token], new: str, outermost: set[int]) -> None:
+def check_scopes(terrain: Terrain, file: PythonFile, tokens: list[Token], new: str, outermost: set[int]) -> None:
     """No scope from a use up to its binding binds the new name, and no use of the new name would be captured."""
     bound = file.bindings(new)
     for token in tokens:
@@ -113,7 +113,7 @@ def check_parameter(terrain: Terrain, functions: Iterable[ClassId], new: str, sa
 
 def _check_bodies(terrain: Terrain, file: PythonFile, tokens: list[Token], new: str) -> None:
     homes = {scope.id for scope in (file.scope_of(token) for token in tokens) if scope is not None}
-    _check_scopes(terrain, file, tokens, new, homes)
+    check_scopes(terrain, file, tokens, new, homes)
     for other in file.tokens(new):
         if other.role != "load":
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple, cast, get_args
+from typing import NamedTuple
 
 from cavalcade.kernel.errors import ObjectiveNotUnderstood
 from cavalcade.protocol.plan import Mention, RecipeCall
@@ -25,6 +25,7 @@ _SIGNATURE = re.compile(
 _OPTION = re.compile(
     r"\s+(?P<word>with\s+mentions|only|without)\s+(?P<values>[^\s,]+(?:\s*,\s*[^\s,]+)*)\s*\Z", re.IGNORECASE
 )
+_MENTIONS: tuple[Mention, ...] = ("docs", "comments", "strings")
 _QUOTES = str.maketrans("", "", "`'\"")
 
 
@@ -39,12 +40,10 @@ class Objective(NamedTuple):
 def parse_objective(text: str) -> Objective:
     """Raises ObjectiveNotUnderstood, which says what can be understood."""
     rest, options = _options(" ".join(text.split()))
-    mentions = tuple(
-        kind for kind in cast("tuple[Mention, ...]", get_args(Mention)) if kind in options["with mentions"]
-    )
+    mentions = tuple(kind for kind in _MENTIONS if kind in options["with mentions"])
     strange = set(options["with mentions"]) - set(mentions)
     if strange:
-        kinds = ", ".join(get_args(Mention))
+        kinds = ", ".join(_MENTIONS)
         raise ObjectiveNotUnderstood(
             f"{sorted(strange)[0]!r} is no kind of mention", expected=f"one or more of {kinds}"
         )

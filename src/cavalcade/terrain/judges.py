@@ -290,6 +290,87 @@ class ParameterJudge:
         return Meaning("function", function=ClassId(found.path, f"{found.qualname}.{name}"))
 
 
+class ModuleJudge:
+    """For a module or package by its own last name: `nodes` of `jinja2.nodes`."""
+
+    def __init__(self, code: CodeTree, reader: Reader, files: Files, module: str) -> None:
+        self._code = code
+        self._reader = reader
+        self._files = files
+        self._module = module
+        self._name = module.rpartition(".")[2]
+
+    def judge(self, token: Token) -> Verdict:
+        match token.role:
+            case "module":
+                return "same" if self._component(token) == self._module else "other"
+            case "import":
+                return self._judge_import(token, token.node.start_byte)
+            case "alias":
+                return self._judge_alias(token)
+            case "attribute":
+                return self._judge_attribute(token)
+            case "keyword" | "parameter" | "function" | "class":
+                return "other"
+            case _:
+                return self._judge_name(token)
+
+    def _component(self, token: Token) -> str:
+        """The absolute module that a dotted name in an import means up to and with this component."""
+        dotted = token.node.parent
+        if dotted is None:
+            return ""
+        parts = [text_of(part) for part in dotted.named_children if part.end_byte <= token.end]
+        level = 0
+        if dotted.parent is not None and dotted.parent.type == "relative_import":
+            level = text_of(dotted.parent.named_children[0]).count(".")
+        return self._code.modules.absolute(token.path, level, ".".join(parts))
+
+    def _judge_import(self, token: Token, start: int) -> Verdict:
+        for imported in self._code.facts(token.path).imports:
+            if imported.start == start and imported.name == self._name:
+                target = self._code.modules.absolute(token.path, imported.level, imported.module)
+                return self._named(target, token.path)
+        return "other"
+
+    def _judge_alias(self, token: Token) -> Verdict:
+        parent = token.node.parent
+        if parent is None or not _is_redundant_alias(token):
+            return "other"
+        return self._judge_import(token, parent.start_byte)
+
+    def _named(self, package: str, near: str) -> Verdict:
+        """Whether `package.<name>` is the module: as its submodule, or handed on under the same name."""
+        if f"{package}.{self._name}" == self._module:
+            own = [o for o in self._code.origins(package, self._name, near=near) or () if o.definition is not None]
+            return "other" if own else "same"
+        origins = self._code.origins(package, self._name, near=near)
+        if origins is None:
+            return "outside"
+        return "same" if any(o.definition is None and o.module == self._module for o in origins) else "other"
+
+    def _judge_attribute(self, token: Token) -> Verdict:
+        target = token.node.parent.child_by_field_name("object") if token.node.parent is not None else None
+        meaning = UNKNOWN if target is None else self._reader.meaning(token.path, target)
+        match meaning.kind:
+            case "module":
+                return self._named(meaning.module, token.path)
+            case "external":
+                return "outside"
+            case "unknown":
+                return "unknown"
+            case _:
+                return "other"
+
+    def _judge_name(self, token: Token) -> Verdict:
+        file = self._files(token.path)
+        found = file.lookup(token.node)
+        if found is None:
+            meaning = self._reader.meaning(token.path, token.node)
+            return "same" if meaning.kind == "module" and meaning.module == self._module else "other"
+        return _first(self.judge(bound) for bound in found[1] if bound.role in {"import", "alias", "module"})
+
+
 def callee_of(token: Token) -> Node | None:
     """The called expression (or the class of a class pattern) that a keyword belongs to."""
     node = token.node.parent

@@ -14,7 +14,7 @@ from cavalcade.terrain.classes import Classes, Family
 from cavalcade.terrain.codetree import CodeTree
 from cavalcade.terrain.files import Files
 from cavalcade.terrain.index import Index
-from cavalcade.terrain.judges import Judge, MemberJudge, ModuleLevelJudge, ParameterJudge
+from cavalcade.terrain.judges import Judge, MemberJudge, ModuleJudge, ModuleLevelJudge, ParameterJudge
 from cavalcade.terrain.lsp import ServerGone
 from cavalcade.terrain.meaning import ClassId, Reader
 from cavalcade.terrain.references import Findings, Search
@@ -73,6 +73,8 @@ class Terrain:
 
     def judge(self, symbol: Symbol, functions: frozenset[ClassId] = frozenset()) -> Judge:
         """`functions` are those that share a parameter, for a parameter."""
+        if symbol.kind == "module":
+            return ModuleJudge(self.code, self.reader, self.files.python, symbol.module)
         if symbol.kind == "parameter":
             return ParameterJudge(self.reader, self.files.python, self.classes, functions, symbol.name)
         if symbol.owner is not None:
@@ -84,12 +86,16 @@ class Terrain:
         if symbol.kind == "parameter":
             tokens = (self.symbols.parameters(function)[symbol.name] for function in sorted(functions))
             return tuple(Spot(token.path, token.start) for token in tokens)
+        if symbol.kind == "module":
+            return tuple(Spot(path, 0) for path in symbol.homes)
         return self.symbols.spots(symbol, sorted(self.family(symbol).owners))
 
     async def references(self, symbol: Symbol, functions: frozenset[ClassId] = frozenset()) -> Findings:
         """Every occurrence of the symbol's word, by what it is."""
         spots = self.definitions(symbol, functions)
         asked = spots if symbol.owner is None else tuple({spot.path: spot for spot in spots}.values())
+        if symbol.kind == "module":
+            asked = ()
         search = Search(self.files, self.ty, self.pyrefly)
         return await search.run(symbol.name, self.judge(symbol, functions), asked[:_MOST_OWNERS_ASKED], known=spots)
 
