@@ -8,15 +8,16 @@ from cavalcade.cli.feedback import Direction, directed, parse_mentions
 from cavalcade.kernel.errors import ObjectiveNotUnderstood, UsageError
 from cavalcade.protocol.events import Settings
 from cavalcade.protocol.plan import RecipeCall
+from cavalcade.recipes.objective import Objective
 
 CALL = RecipeCall(name="rename", arguments={"symbol": "m:a", "to": "b"})
 NOW = Direction("rename m:a to b", CALL, Settings(without=("old",)))
 
 
-def parse(text: str) -> RecipeCall:
+def parse(text: str) -> Objective:
     if not text.startswith("rename "):
         raise ObjectiveNotUnderstood(f"{text!r} is not understood", hint="cavalcade doctor", places=("rename A to B",))
-    return RecipeCall(name="rename", arguments={"symbol": text.split()[1], "to": text.split()[3]})
+    return Objective(RecipeCall(name="rename", arguments={"symbol": text.split()[1], "to": text.split()[3]}))
 
 
 def test_mentions_are_changed_where_asked() -> None:

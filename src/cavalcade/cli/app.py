@@ -40,6 +40,9 @@ def _terminal(context: typer.Context, json: bool) -> Terminal:
 def _with_system(terminal: Terminal, command: Callable[[System], Awaitable[int]]) -> int:
     """Runs a command on the embedded system."""
     from cavalcade.cli.compose import open_system
+    from cavalcade.cli.find import make_data_folder
+
+    make_data_folder(terminal.environ)
 
     async def body() -> int:
         async with open_system(terminal.environ) as system:

@@ -17,6 +17,7 @@ from cavalcade.kernel.errors import LedgerDamaged, ToolFailed, UsageError
 from cavalcade.kernel.ids import RunId
 from cavalcade.supervisor.recheck import Rechecked, receipts_of, recheck
 from cavalcade.supervisor.timeline import count, duration
+from cavalcade.terrain.index import Index
 
 _STYLES = {"same": "green", "differs": "red", "unknown": "yellow"}
 
@@ -60,7 +61,7 @@ async def _gates(system: System, terminal: Terminal, run: RunId) -> list[Recheck
     suite = Suite(
         content, system.sandbox, workspace, system.clock, home_folder(system.environ), state.settings.test_timeout_s
     )
-    gates = [*edit_gates(), *tree_gates(content, system.folder.index_cache)]
+    gates = [*edit_gates(), *tree_gates(Index(content, system.folder.index_cache))]
     total = len(receipts_of(history))
     results: list[Rechecked] = []
     try:

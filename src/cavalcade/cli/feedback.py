@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from cavalcade.kernel.errors import CavalcadeError, ObjectiveNotUnderstood, UsageError
 from cavalcade.protocol.events import Settings
 from cavalcade.protocol.plan import Mention, RecipeCall
+from cavalcade.recipes.objective import Objective
 
 GRAMMAR = (
     "mentions docs[, comments][, strings]   change mentions in text too (`mentions none`: leave them)",
@@ -41,7 +42,7 @@ def parse_mentions(text: str) -> tuple[Mention, ...]:
     return tuple(cast("Mention", name) for name in MENTIONS if name in names)
 
 
-def directed(text: str, now: Direction, parse: Callable[[str], RecipeCall]) -> Direction:
+def directed(text: str, now: Direction, parse: Callable[[str], Objective]) -> Direction:
     """Where feedback leads. Several adjustments are separated by `;` or line ends. Raises UsageError with what is understood.
 
     `parse` reads an objective and raises ObjectiveNotUnderstood.
@@ -55,7 +56,7 @@ def directed(text: str, now: Direction, parse: Callable[[str], RecipeCall]) -> D
     return result
 
 
-def _one(text: str, now: Direction, parse: Callable[[str], RecipeCall]) -> Direction:
+def _one(text: str, now: Direction, parse: Callable[[str], Objective]) -> Direction:
     verb, _, rest = text.partition(" ")
     paths = tuple(path.removeprefix("./") for path in re.split(r"[,\s]+", rest) if path)
     settings = now.settings
@@ -72,13 +73,15 @@ def _one(text: str, now: Direction, parse: Callable[[str], RecipeCall]) -> Direc
             return _replaced(text, now, parse)
 
 
-def _replaced(text: str, now: Direction, parse: Callable[[str], RecipeCall]) -> Direction:
+def _replaced(text: str, now: Direction, parse: Callable[[str], Objective]) -> Direction:
     try:
-        call = parse(text)
+        goal = parse(text)
     except ObjectiveNotUnderstood as exc:
         raise not_understood(text, exc) from exc
-    mentions = now.recipe.mentions if now.recipe else ()
-    return now._replace(objective=text, recipe=replace(call, mentions=call.mentions or mentions))
+    mentions = goal.call.mentions or (now.recipe.mentions if now.recipe else ())
+    without = tuple(dict.fromkeys((*now.settings.without, *goal.without)))
+    settings = replace(now.settings, only=goal.only or now.settings.only, without=without)
+    return Direction(text, replace(goal.call, mentions=mentions), settings)
 
 
 def not_understood(text: str, cause: CavalcadeError) -> UsageError:

@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cavalcade.kernel.errors import NotARepository, NotRecorded, UsageError
+from cavalcade.config.paths import data_folder
+from cavalcade.kernel.errors import LedgerUnwritable, NotARepository, NotRecorded, UsageError
 from cavalcade.kernel.ids import RunId
 
 _SHOWN = 8
@@ -52,6 +53,18 @@ def top_folder(start: Path) -> Path:
     raise NotARepository(
         f"{folder} is not in a git repository", hint="go there with cd, or name it with --repo; `git init` makes one"
     )
+
+
+def make_data_folder(environ: Mapping[str, str]) -> None:
+    """Where the record lies. Raises LedgerUnwritable."""
+    folder = data_folder(environ).root
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise LedgerUnwritable(
+            f"the data folder {folder} can't be made: {exc.strerror}",
+            hint="make room for it, or name another one: export CAVALCADE_HOME=DIR",
+        ) from exc
 
 
 def home_folder(environ: Mapping[str, str]) -> Path:

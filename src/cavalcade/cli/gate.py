@@ -16,7 +16,6 @@ from cavalcade.cli.report_view import headline
 from cavalcade.cli.terminal import Terminal
 from cavalcade.domain.run import Abort, Approve, Inject, RunState
 from cavalcade.kernel.ids import RunId, run_stream
-from cavalcade.protocol.plan import RecipeCall
 from cavalcade.recipes.objective import parse_objective
 
 _MENU = Text.assemble(
@@ -68,13 +67,8 @@ async def carry_out(system: System, terminal: Terminal, run: RunId, answer: Answ
 async def inject(system: System, terminal: Terminal, run: RunId, text: str) -> None:
     state = await system.runs.load(run)
     now = Direction(state.objective, state.recipe, state.settings)
-    goal = directed(text, now, call_of)
+    goal = directed(text, now, parse_objective)
     await system.runs.execute(run, Inject(text, terminal.user, goal.objective, goal.recipe, goal.settings))
-
-
-def call_of(objective: str) -> RecipeCall:
-    """Raises ObjectiveNotUnderstood."""
-    return parse_objective(objective).call
 
 
 async def _decided_elsewhere(system: System, run: RunId, state: RunState) -> None:

@@ -14,11 +14,11 @@ from cavalcade.cli.compose import System
 from cavalcade.cli.drive import carry_on
 from cavalcade.cli.feedback import parse_mentions
 from cavalcade.cli.find import path_in, top_folder
-from cavalcade.cli.gate import call_of
 from cavalcade.cli.terminal import Terminal
 from cavalcade.config.project import TestsSection, read_project_config
 from cavalcade.kernel.errors import UsageError
 from cavalcade.protocol.events import Settings
+from cavalcade.recipes.objective import Objective, parse_objective
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,9 @@ class Asked:
 async def start(system: System, terminal: Terminal, asked: Asked) -> int:
     repository = top_folder(asked.repo)
     objective = objective_of(asked.words)
-    call = call_of(objective)
-    if asked.mentions:
-        call = replace(call, mentions=parse_mentions(asked.mentions))
-    settings = settings_of(asked, repository, read_project_config(repository).tests)
+    goal = parse_objective(objective)
+    call = replace(goal.call, mentions=parse_mentions(asked.mentions)) if asked.mentions else goal.call
+    settings = settings_of(asked, goal, repository, read_project_config(repository).tests)
     run = await system.request(objective, call, repository, settings, include_uncommitted=not asked.head)
     return await carry_on(system, terminal, run)
 
@@ -59,15 +58,15 @@ def objective_of(words: Sequence[str]) -> str:
     return objective
 
 
-def settings_of(asked: Asked, repository: Path, tests: TestsSection) -> Settings:
+def settings_of(asked: Asked, goal: Objective, repository: Path, tests: TestsSection) -> Settings:
     """Flags first, then the project's `cavalcade.toml`. Raises UsageError."""
     return Settings(
         auto_approve=asked.yes,
         tests=not asked.no_tests,
         python=_interpreter(asked.python, repository, tests.python),
         test_command=_command(asked.test_command) or tests.command,
-        only=_paths(asked.only, repository, asked.head),
-        without=_paths(asked.without, repository, asked.head),
+        only=_paths((*asked.only, *goal.only), repository, asked.head),
+        without=_paths((*asked.without, *goal.without), repository, asked.head),
         attempts=asked.attempts,
         test_timeout_s=tests.timeout_s,
     )
