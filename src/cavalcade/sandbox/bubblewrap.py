@@ -12,6 +12,7 @@ import itertools
 import os
 import shutil
 import signal
+import stat
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -286,11 +287,10 @@ def _inside(cwd: str) -> PurePosixPath:
 def _hand_over(workspace: Path, identity: Identity) -> FolderUse:
     """Measures the workspace and, where the guest is another user, gives it to them."""
 
-    def give(entry: os.DirEntry[str], folder: int) -> None:
-        info = entry.stat(follow_symlinks=False)
-        shared = info.st_nlink > 1 and not entry.is_dir(follow_symlinks=False)
+    def give(name: str, folder: int, info: os.stat_result) -> None:
+        shared = info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode)
         if not shared and info.st_uid != identity.uid:  # a file with another name elsewhere keeps its owner
-            os.chown(entry.name, identity.uid, identity.gid, dir_fd=folder, follow_symlinks=False)
+            os.chown(name, identity.uid, identity.gid, dir_fd=folder, follow_symlinks=False)
 
     try:
         base = folder_use(workspace, give if identity.drop else None)

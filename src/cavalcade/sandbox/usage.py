@@ -124,10 +124,11 @@ class FolderUse:
         )
 
 
-def folder_use(folder: Path, visit: Callable[[os.DirEntry[str], int], None] | None = None) -> FolderUse:
+def folder_use(folder: Path, visit: Callable[[str, int, os.stat_result], None] | None = None) -> FolderUse:
     """Allocated bytes and number of entries below `folder`, never following a symbolic link, also while it is changed.
 
-    `visit` gets each entry with the open descriptor of the folder it is in. Raises OSError when `folder` itself can't be opened.
+    `visit` gets each entry's name, the open descriptor of the folder it is in, and its stat.
+    Raises OSError when `folder` itself can't be opened.
     """
     size, files, unreadable = 0, 0, 0
     top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -143,7 +144,7 @@ def folder_use(folder: Path, visit: Callable[[os.DirEntry[str], int], None] | No
             try:
                 info = entry.stat(follow_symlinks=False)
                 if visit:
-                    visit(entry, level)
+                    visit(entry.name, level, info)
                 files += 1
                 size += info.st_blocks * 512
                 if entry.is_dir(follow_symlinks=False):

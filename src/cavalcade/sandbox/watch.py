@@ -62,6 +62,7 @@ class Growth:
         self._descriptor = os.open(folders[0], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         self._device = os.fstat(self._descriptor).st_dev
         self._free_at_start = self._free_at_walk = self._free()
+        self._nodes_at_start = self._free_nodes()
         self._grown = 0
         self._due_s = 0.0
 
@@ -74,6 +75,11 @@ class Growth:
         if self._clock.monotonic_s() < self._due_s and self._free_at_walk - free <= headroom:
             return ""
         return self.measure(pids)
+
+    def at_end(self) -> Hit:
+        """Between the last look and the end: a walk only when the disk has lost enough for a limit to be passed."""
+        lost, nodes = self._free_at_start - self._free(), self._nodes_at_start - self._free_nodes()
+        return self.measure(()) if lost > self._limits.disk_bytes or nodes > self._limits.files else ""
 
     def measure(self, pids: tuple[int, ...]) -> Hit:
         begun_s, free = self._clock.monotonic_s(), self._free()
@@ -97,6 +103,9 @@ class Growth:
             return folder_use(folder)
         except OSError:  # the guest may lock its own folder
             return FolderUse(unreadable=1)
+
+    def _free_nodes(self) -> int:
+        return os.fstatvfs(self._descriptor).f_ffree
 
     def _free(self) -> int:
         disk = os.fstatvfs(self._descriptor)
@@ -277,7 +286,7 @@ class Watch:
         code = self._report().get("exit-code")
         return Outcome(
             status=code if isinstance(code, int) and not self._killed else None,
-            hit=self._doomed or ("" if self._cancelled else self._growth.measure(())),
+            hit=self._doomed or ("" if self._cancelled else self._growth.at_end()),
             cancelled=self._cancelled,
             stdout=bytes(self._output[out]),
             stderr=bytes(self._output[err]),
