@@ -49,7 +49,7 @@ class GitContentStore:
     def write_all(self, contents: Sequence[bytes]) -> list[BlobId]:
         """Many blobs for the price of a few: their way to the disk is shared."""
         blobs = [new_object("blob", data) for data in contents]
-        self._write(list(dict.fromkeys(blobs)))
+        self._store.write(list(dict.fromkeys(blobs)))
         return [BlobId(blob.id) for blob in blobs]
 
     def commit(
@@ -72,7 +72,7 @@ class GitContentStore:
                 )
         tree, folders = self._trees.edited(self.tree_of(parents[0]) if parents else EMPTY_TREE, edits)
         commit = new_commit(tree, parents, message, trailers, when)
-        self._write([*folders, commit])
+        self._store.write([*folders, commit])
         return CommitId(commit.id)
 
     def commit_tree(
@@ -85,7 +85,7 @@ class GitContentStore:
             if not self._store.exists(name):
                 raise ObjectMissing(f"no object {name} in the content store")
         commit = new_commit(tree, parents, message, trailers, when)
-        self._write([*needed, commit])
+        self._store.write([*needed, commit])
         return CommitId(commit.id)
 
     def info(self, commit: CommitId) -> CommitInfo:
@@ -101,7 +101,7 @@ class GitContentStore:
 
     def merge(self, base: TreeId, ours: TreeId, theirs: TreeId) -> Merge:
         merge, new = merge_trees(self._trees, self.read, base, ours, theirs)
-        self._write(new)
+        self._store.write(new)
         return merge
 
     def restore(self, tree: TreeId, into: Path, *, was: TreeId | None = None) -> int:
@@ -126,13 +126,3 @@ class GitContentStore:
 
     def publish(self, repo: Path, branch: str, commit: CommitId) -> None:
         publish(self._store, repo, branch, commit)
-
-    def _write(self, new: Sequence[Object]) -> None:
-        try:
-            self._store.write(new)
-        except OSError as exc:
-            raise ContentError(
-                f"can't write to the content store: {exc.strerror}",
-                expected="a writable folder with space left",
-                hint="make room; what was written before is safe",
-            ) from exc

@@ -85,9 +85,16 @@ class ObjectStore:
     def write(self, new: Iterable[Object]) -> None:
         """Durable on return; an object is visible only when its content is on disk. What is there already costs a look-up.
 
-        Objects appear in the order given: parts first, then what names them.
+        Objects appear in the order given: parts first, then what names them. Raises ContentError when the disk is full.
         """
-        store_loose(self.objects, [each for each in new if not self.exists(each.id)])
+        try:
+            store_loose(self.objects, [each for each in new if not self.exists(each.id)])
+        except OSError as exc:
+            raise ContentError(
+                f"can't write to the content store {self.folder}: {exc.strerror}",
+                expected="a writable folder with space left",
+                hint="make room; what was written before is safe",
+            ) from exc
 
 
 def store_loose(objects: Path, new: Sequence[Object]) -> None:

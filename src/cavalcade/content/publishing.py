@@ -23,18 +23,18 @@ def publish(store: ObjectStore, path: Path, branch: str, commit: CommitId) -> No
     repository = open_user_repository(path)
     if _at(repository, name) == commit:
         return
-    _check_free(repository, name, branch)
-    common = common_folder(repository)
     try:
+        _check_free(repository, name, branch)
+        common = common_folder(repository)
         store_loose(common / "objects", missing_objects(store, repository.odb, commit))
         _create_branch(common, name, commit)
     except FileExistsError as exc:
         if _at(repository, name) == commit:
             return
         raise _taken(branch, "it was made meanwhile") from exc
-    except OSError as exc:
+    except (OSError, pygit2.GitError) as exc:
         raise RepositoryNotUsable(
-            f"branch {branch} can't be created in {path}: {exc.strerror}",
+            f"branch {branch} can't be created in {path}: {exc}",
             expected="a repository folder that can be written to",
             hint="make it writable and publish again; nothing in it was changed, the result is kept",
         ) from exc
