@@ -63,19 +63,16 @@ def _link_folder(source: Path, target: Path) -> bool:
     complete = True
     touched: list[Path] = []
     for file in _packs(source / "pack", target / "pack"):
-        complete = _link(file, target / "pack" / file.name) and complete
+        complete = _link(str(file), str(target / "pack" / file.name)) and complete
         touched.append(target / "pack")
-    for folder in _names(source):
-        if not _FANOUT.fullmatch(folder):
-            continue
-        have = _names(target / folder)
-        for name in _names(source / folder) - have:
-            if not _LOOSE.fullmatch(name):
-                continue
-            if not touched or touched[-1] != target / folder:
-                (target / folder).mkdir(exist_ok=True)
-                touched.append(target / folder)
-            complete = _link(source / folder / name, target / folder / name) and complete
+    for folder in filter(_FANOUT.fullmatch, _names(source)):
+        here, there = source / folder, target / folder
+        missing = [name for name in _names(here) - _names(there) if _LOOSE.fullmatch(name)]
+        if missing:
+            there.mkdir(exist_ok=True)
+            touched.append(there)
+        for name in missing:
+            complete = _link(f"{here}/{name}", f"{there}/{name}") and complete
     if touched:
         side_by_side(sync_folder, [*dict.fromkeys(touched), target])
     return complete
@@ -96,7 +93,7 @@ def _packs(source: Path, target: Path) -> list[Path]:
     return [source / f"{base}{end}" for base in missing for end in (".pack", ".idx")]
 
 
-def _link(source: Path, target: Path) -> bool:
+def _link(source: str, target: str) -> bool:
     try:
         os.link(source, target)
     except FileExistsError:
@@ -106,7 +103,7 @@ def _link(source: Path, target: Path) -> bool:
     except OSError as exc:
         if exc.errno not in _NO_LINK:
             raise
-        return _copy(source, target)
+        return _copy(Path(source), Path(target))
     return True
 
 
