@@ -91,7 +91,7 @@ async def test_the_final_report_tells_what_why_cost_gates_tests_branch_and_the_w
         "approved by ada",
         "the function (which name is meant?): it is the only one",
         "not the parameter: nobody passes it",
-        "syntax 2 passed",
+        "syntax      2 passed",
         "before: 1 passed; after: 1 passed; 0 lost",
         "README.md:3",
         "$0.00",
@@ -178,7 +178,7 @@ async def test_the_moving_view_shows_tasks_gates_time_and_what_is_waited_for(who
         lefts.append(progress.left_s(recorded.event.time))
     assert any(left is not None and left > 0 for left in lefts)
     told = screen(drawn(worked, progress, history[-1].event.time))
-    assert "syntax 2 passed" in told
+    assert "syntax      2 passed" in told
     assert "gates over the whole tree, then tests (tests at most 20 min 00 s)" in told
 
 

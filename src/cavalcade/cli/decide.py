@@ -59,4 +59,8 @@ async def abort(system: System, terminal: Terminal, text: str, reason: str) -> i
 
 
 async def resume(system: System, terminal: Terminal, text: str) -> int:
-    return await carry_on(system, terminal, await chosen(system, terminal, text))
+    run = await chosen(system, terminal, text)
+    state = await system.runs.load(run)
+    if state.closed:
+        terminal.say(f"nothing to resume: the run is {state.phase}")
+    return await carry_on(system, terminal, run)

@@ -7,14 +7,14 @@ from contextlib import suppress
 
 from cavalcade.cli.compose import System
 from cavalcade.cli.failures import DONE, STOPPED, WAITS, error_text
-from cavalcade.cli.gate import Answer, ask, carry_out
+from cavalcade.cli.gate import Answer, ask, carry_out, show_plan
 from cavalcade.cli.plan_view import next_commands
 from cavalcade.cli.progress import Display, Lines, Moving
 from cavalcade.cli.report import Report, make_report, problem_error
 from cavalcade.cli.report_view import headline, report_sheet
 from cavalcade.cli.terminal import Terminal
 from cavalcade.domain.run import RunState
-from cavalcade.kernel.errors import Busy
+from cavalcade.kernel.errors import Busy, Refused, UsageError
 from cavalcade.kernel.ids import RunId, run_stream
 from cavalcade.protocol.envelope import Recorded
 
@@ -25,6 +25,7 @@ _ASK_AGAIN_S = 2.0
 async def carry_on(system: System, terminal: Terminal, run: RunId) -> int:
     """Drives until the run is closed, or waits and nobody can be asked; tells how it stands; the exit status."""
     terminal.run = run
+    shown = ""
     while True:
         state = await _driven(system, terminal, run)
         if state.closed:
@@ -32,8 +33,10 @@ async def carry_on(system: System, terminal: Terminal, run: RunId) -> int:
             return await tell(system, terminal, run)
         if not terminal.interactive:
             return await tell(system, terminal, run)
-        report = await report_of(system, run)
-        answer = await ask(system, terminal, report, state)
+        if state.plan_hash != shown:
+            show_plan(terminal, await report_of(system, run))
+            shown = state.plan_hash
+        answer = await ask(system, terminal, run, state)
         if answer.verb == "leave":
             terminal.say(next_commands(run))
             return WAITS
@@ -42,8 +45,6 @@ async def carry_on(system: System, terminal: Terminal, run: RunId) -> int:
 
 async def _decided(system: System, terminal: Terminal, run: RunId, answer: Answer, state: RunState) -> None:
     """What the rules refuse or nobody understands is said, and the plan goes on waiting."""
-    from cavalcade.kernel.errors import Refused, UsageError
-
     try:
         await carry_out(system, terminal, run, answer, state)
     except (UsageError, Refused) as error:
@@ -86,6 +87,7 @@ async def _driven(system: System, terminal: Terminal, run: RunId) -> RunState:
     known = await system.runs.load(run)
     display: Display = Moving(run, terminal.console, system.clock.now) if terminal.live else _lines(terminal, known)
     feed = _Feed(system, run, display)
+    await feed.catch_up()
     with display:
         following = asyncio.create_task(feed.follow())
         try:
@@ -112,7 +114,7 @@ class _Feed:
         self._position = 0
 
     async def follow(self) -> None:
-        async for recorded in self._system.ledger.follow(stream=self._stream):
+        async for recorded in self._system.ledger.follow(stream=self._stream, after=self._position):
             self._show(recorded)
 
     async def catch_up(self) -> None:

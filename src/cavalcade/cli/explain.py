@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -13,12 +12,11 @@ from cavalcade.cli.compose import System
 from cavalcade.cli.failures import DONE
 from cavalcade.cli.find import choose_run, path_in, split_place, top_folder
 from cavalcade.cli.lists import Sheet
-from cavalcade.cli.report import GateTally
-from cavalcade.cli.report_view import gates_text
 from cavalcade.cli.terminal import Terminal
 from cavalcade.config.paths import project_id
 from cavalcade.protocol.receipt import Receipt
 from cavalcade.supervisor.history import runs_of
+from cavalcade.supervisor.timeline import duration
 from cavalcade.supervisor.why import EditOrigin, Explainer, Why
 
 
@@ -81,19 +79,16 @@ def _edit(sheet: Sheet, edit: EditOrigin) -> None:
         for other in decision.rejected:
             text.append(f"\nnot {other.choice}: {other.why}", "dim")
         sheet.row("decided", text)
-    sheet.row("gates", gates_text(_tally(edit.edit_verdicts)))
-    if edit.tree_verdicts:
-        sheet.row("on the whole", gates_text(_tally(edit.tree_verdicts)))
-        sheet.several("", [r for r in edit.tree_verdicts if r.gate == "tests"], lambda receipt: receipt.summary)
+    sheet.several("gates", (*edit.edit_verdicts, *edit.tree_verdicts), _verdict)
     if edit.branch:
         sheet.row("branch", edit.branch)
 
 
-def _tally(receipts: Sequence[Receipt]) -> dict[str, GateTally]:
-    found: dict[str, GateTally] = {}
-    for receipt in receipts:
-        found[receipt.gate] = found.get(receipt.gate, GateTally()).plus(receipt)
-    return found
+def _verdict(receipt: Receipt) -> Text:
+    style = {"passed": "green", "failed": "red", "skipped": "yellow"}[receipt.verdict]
+    text = Text(f"{receipt.gate:<10}  ").append(f"{receipt.verdict}  ", style)
+    text.append(f"{duration(receipt.duration_ms / 1000)}  {receipt.tool} {receipt.version}  ", "dim")
+    return text.append(receipt.summary)
 
 
 def _time(time: datetime) -> str:

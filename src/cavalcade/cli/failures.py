@@ -71,6 +71,8 @@ def error_text(error: CavalcadeError) -> Text:
 
 def report_failure(terminal: Terminal, error: CavalcadeError) -> int:
     """Says what happened, on stderr and, where JSON was asked for, on stdout; the exit status."""
+    if isinstance(error, Interrupted) and terminal.stderr.isatty():
+        terminal.say("")  # the cursor stands behind a prompt, or behind `^C`
     terminal.say(error_text(error))
     if terminal.run is not None:
         terminal.say(f"  run {terminal.run} is on the record; go on with: cavalcade resume {terminal.run}")

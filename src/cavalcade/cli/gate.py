@@ -18,14 +18,7 @@ from cavalcade.domain.run import Abort, Approve, Inject, RunState
 from cavalcade.kernel.ids import RunId, run_stream
 from cavalcade.recipes.objective import parse_objective
 
-_MENU = Text.assemble(
-    ("a", "bold"),
-    "pprove  ",
-    ("i", "bold"),
-    "nject feedback  ",
-    ("x", "bold"),
-    " abort  (end of input: leave it waiting) > ",
-)
+_MENU = Text("[a] approve  [i] inject feedback  [x] abort  (Ctrl-D: leave it waiting) > ", "bold")
 
 
 class Answer(NamedTuple):
@@ -35,10 +28,13 @@ class Answer(NamedTuple):
     text: str = ""
 
 
-async def ask(system: System, terminal: Terminal, report: Report, state: RunState) -> Answer:
-    """Shows the plan and waits for an answer, or for a decision made elsewhere."""
+def show_plan(terminal: Terminal, report: Report) -> None:
     terminal.say(headline(report), plan_sheet(report).table)
-    elsewhere = asyncio.create_task(_decided_elsewhere(system, RunId(report.run), state))
+
+
+async def ask(system: System, terminal: Terminal, run: RunId, state: RunState) -> Answer:
+    """Waits for an answer, or for a decision made elsewhere."""
+    elsewhere = asyncio.create_task(_decided_elsewhere(system, run, state))
     answer = asyncio.create_task(_answer(terminal))
     try:
         await asyncio.wait({answer, elsewhere}, return_when=asyncio.FIRST_COMPLETED)

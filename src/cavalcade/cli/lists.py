@@ -22,7 +22,7 @@ class Sheet:
         from rich.table import Table
 
         self.table: Table = Table.grid(padding=(0, 2))
-        self.table.add_column(no_wrap=True, style="bold")
+        self.table.add_column(no_wrap=True, style="bold", min_width=len("objective"))
         self.table.add_column(overflow="fold")
         self._rest = rest
         self._shown = None if everything else SHOWN

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cavalcade.cli.report import GateTally
-from cavalcade.cli.report_view import gates_text
+from cavalcade.cli.report_view import gate_text
 from cavalcade.domain.run import (
     DoTask,
     Effect,
@@ -186,7 +186,7 @@ def drawn(run: RunId, progress: Progress, now: datetime) -> RenderableType:
         (f"run {run} ", "bold"), (state.phase.replace("_", " "), "cyan"), (f"  {elapsed}  $0.00", "dim")
     )
     rows = Table.grid(padding=(0, 2))
-    rows.add_column(no_wrap=True, style="bold")
+    rows.add_column(no_wrap=True, style="bold", min_width=len("objective"))
     rows.add_column(overflow="ellipsis", no_wrap=True)
     rows.add_row("objective", Text(state.objective))
     tasks = list(state.tasks.values())
@@ -195,7 +195,8 @@ def drawn(run: RunId, progress: Progress, now: datetime) -> RenderableType:
     if len(tasks) > _SHOWN_TASKS:
         rows.add_row("", f"... and {count(len(tasks) - _SHOWN_TASKS, 'task')} more")
     if progress.gates:
-        rows.add_row("gates", gates_text(progress.gates))
+        for index, (name, gate) in enumerate(progress.gates.items()):
+            rows.add_row("gates" if index == 0 else "", gate_text(name, gate))
     since = duration(max(0.0, (now - progress.last).total_seconds()))
     for index, owed in enumerate(progress.waits_for()):
         rows.add_row("waits for" if index == 0 else "", Text(owed).append(f"  since {since}", "dim"))

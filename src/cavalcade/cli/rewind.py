@@ -134,7 +134,7 @@ async def restore(system: System, terminal: Terminal, text: str, at: str, into: 
 
 
 def _empty(into: Path) -> Path:
-    folder = into.expanduser().absolute()
+    folder = Path(os.path.abspath(into.expanduser()))
     if folder.is_dir() and not any(folder.iterdir()):
         return folder
     if os.path.lexists(folder):
