@@ -290,7 +290,7 @@ CASES = (
     Case(
         "C2-jinja2-module",
         "jinja2",
-        "rename jinja2.nodes to syntax_nodes",
+        "rename module jinja2.nodes to jinja2.syntax_nodes",
         "nodes",
         "syntax_nodes",
         works="import jinja2.syntax_nodes, jinja2.ext; from jinja2 import syntax_nodes",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from cavalcade.kernel.errors import UsageError
+from cavalcade.recipes.change_signature import ChangeSignature
 from cavalcade.recipes.port import Recipe
 from cavalcade.recipes.rename import Rename
 
-RECIPES: tuple[Recipe, ...] = (Rename(),)
+RECIPES: tuple[Recipe, ...] = (Rename(), ChangeSignature())
 
 
 def recipe_named(name: str) -> Recipe:
