@@ -48,7 +48,7 @@ async def main(home: Path, repository: Path, objective: str, fuse: Fuse, resume:
         run = await system.request(objective, parsed.call, repository, settings, include_uncommitted=True)
     state = await system.drive(run)
     await ledger.aclose()
-    print(f"{state.phase} {fuse.crossed}")
+    sys.stdout.write(f"{state.phase} {fuse.crossed}\n")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import shutil
 import sys
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -26,6 +25,7 @@ from cavalcade.protocol.events import RunRequested, Settings
 from cavalcade.protocol.plan import RecipeCall
 from cavalcade.sandbox.canary import open_sandbox
 from cavalcade.sandbox.port import Sandbox
+from cavalcade.sandbox.scratch import discard
 from cavalcade.supervisor.runs import RunService
 from cavalcade.supervisor.supervise import Supervisor
 from cavalcade.worker.worker import Worker, Workshop
@@ -101,7 +101,7 @@ class System:
         with _only_driver(self.folder.lock(run), run):
             bus = MemoryBus()
             workspace = self.folder.workspace(run)
-            shutil.rmtree(workspace, ignore_errors=True)
+            discard(workspace)
             workshop = Workshop(
                 record=self.runs,
                 content_of=self.content_of,
@@ -120,7 +120,7 @@ class System:
                 for worker in workers:
                     worker.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
-                shutil.rmtree(workspace, ignore_errors=True)
+                discard(workspace)
 
 
 @contextmanager

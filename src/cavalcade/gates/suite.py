@@ -7,7 +7,6 @@ counts: what fails by chance is told apart from what was broken.
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from cavalcade.kernel.ids import TreeId
 from cavalcade.protocol.plan import Struct, TestPlan
 from cavalcade.protocol.receipt import Finding, Receipt, Verdict
 from cavalcade.sandbox.port import Limits, Sandbox
+from cavalcade.sandbox.scratch import discard
 
 GATE = "tests"
 _RETRIED_AT_MOST = 200
@@ -99,17 +99,10 @@ class Suite:
 
     async def _run(self, sandbox: Sandbox, tree: TreeId, plan: TestPlan, name: str) -> TestRun:
         folder = self.workspace / f"tests-{name}"
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await asyncio.to_thread(discard, folder)
         await asyncio.to_thread(self.content.restore, tree, folder)
-        present = await asyncio.to_thread(_present, folder, plan.selection)
-        return await run_tests(
-            sandbox,
-            folder,
-            msgspec.structs.replace(plan, selection=present),
-            Limits(wall_s=self.timeout_s, cpu_s=2 * self.timeout_s),
-            {},
-            home=self.home,
-        )
+        limits = Limits(wall_s=self.timeout_s, cpu_s=2 * self.timeout_s)
+        return await run_tests(sandbox, folder, plan, limits, {}, home=self.home)
 
     async def _accidents(self, question: _Question, lost: tuple[str, ...], ids: Mapping[str, str]) -> tuple[str, ...]:
         """The lost tests that are there and come out the same on both sides when their files are run again."""
@@ -175,11 +168,6 @@ def new_ids(before: TestRun, after: TestRun, renamed: Mapping[str, str]) -> dict
             if candidate != test and candidate in after.outcomes and candidate not in before.outcomes:
                 found[test] = candidate
     return found
-
-
-def _present(folder: Path, selection: tuple[str, ...]) -> tuple[str, ...]:
-    """A test file that this side of the change doesn't have can't be asked for."""
-    return tuple(item for item in selection if (folder / item.partition("::")[0]).exists())
 
 
 def _finding(place: FailurePlace) -> Finding:
