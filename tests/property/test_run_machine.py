@@ -25,6 +25,10 @@ from cavalcade.domain.run import (
     JudgeEdit,
     JudgeTask,
     ProposeEdit,
+    ProposePlan,
+    ProposeTask,
+    RecordExploration,
+    RecordPublished,
     Refusal,
     RequestRun,
     RunState,
@@ -94,6 +98,8 @@ class Audit:
     def __init__(self) -> None:
         self.seen = 0
         self.closed = False
+        self.rounds = 1
+        """The plan that is waited for: the next one proposed, or the one after a plan that feedback made stale in the making."""
         self.proposed = ""
         self.approved = ""
         self.published = CommitId("")
@@ -129,6 +135,7 @@ class Audit:
                 self.approved = approved.plan_hash
             case e.FeedbackInjected():
                 assert not self.approved
+                self.rounds += not self.proposed
                 self.proposed = ""
             case e.ResultPublished() as published:
                 assert self.merged == set(self.specs)
@@ -148,6 +155,8 @@ class Audit:
 
     def _propose(self, proposed: e.PlanProposed, run: MemoryRun) -> None:
         assert not self.approved
+        assert proposed.round == self.rounds, "a plan that feedback has overtaken"
+        self.rounds += 1
         plan = run.plans[proposed.plan_hash].plan
         self.proposed = proposed.plan_hash
         self.specs = {task.id: task for task in plan.tasks}
@@ -227,20 +236,29 @@ class Audit:
 
 
 def stale(command: Command, draw: Callable[[st.SearchStrategy[int]], int]) -> Command:
-    """The command as somebody might send it who is late, lost or lying."""
+    """The command as somebody might send it who is late, early, lost or lying."""
+    other = draw(st.booleans().map(int))
     match command:
-        case StartTask() | JudgeEdit() | JudgeTask() if draw(st.booleans().map(int)):
+        case StartTask() | JudgeEdit() | JudgeTask() | RecordExploration() if other:
             return command._replace(attempt=command.attempt + draw(st.sampled_from([-1, 1])))
+        case StartTask() | ProposeEdit() if draw(st.booleans().map(int)):
+            return ProposeTask(command.task, command.attempt)
         case JudgeTask():
             return command._replace(head=CommitId(object_name("another head")))
         case JudgeEdit():
             return command._replace(parent=CommitId(object_name("another parent")))
-        case ProposeEdit() if draw(st.booleans().map(int)):
-            return command._replace(sealed=FOREIGN)
         case ProposeEdit():
-            return command._replace(edit=draw(st.integers(0, 40)))
-        case Approve():
+            return command._replace(sealed=FOREIGN) if other else command._replace(edit=draw(st.integers(0, 40)))
+        case RecordExploration():
+            return command._replace(retry=(draw(st.integers(0, 40)),))
+        case RecordPublished():
+            return command._replace(commit=BASE.commit)
+        case ProposePlan() if other:
+            return command._replace(round=command.round + draw(st.sampled_from([-1, 1])))
+        case Approve() if other:
             return command._replace(plan_hash=FOREIGN.hash)
+        case ProposePlan() | Approve():
+            return StartTask(TaskId("t1"), 1)
         case _:
             return command
 
@@ -262,6 +280,8 @@ class RunMachine(RuleBasedStateMachine):
         decided = self.run.ask(command)
         if isinstance(decided, Refusal):
             assert self.run.state is before
+        elif isinstance(command, JudgeTask):
+            assert command.head == before.head, "a verdict on another head than the present one"
         self.failed |= not isinstance(decided, Refusal) and any(
             isinstance(payload, e.EditRejected | e.TaskBounced) for payload in decided
         )
@@ -315,22 +335,29 @@ class RunMachine(RuleBasedStateMachine):
         self.send(data.draw(st.sampled_from(self.sent)))
 
     @rule(
-        what=st.sampled_from(["approve"] * 6 + ["approve another"] * 2 + ["inject"] * 2 + ["abort", "fail"]),
+        what=st.sampled_from(["approve"] * 6 + ["approve another"] * 2 + ["abort", "fail"]),
         text=st.sampled_from(["docs too", "not the tests"]),
     )
     def a_person_acts(self, what: str, text: str) -> None:
-        request = a_request()
         match what:
             case "approve":
                 self.send(Approve(self.audit.proposed or FOREIGN.hash, "ada"))
             case "approve another":
                 self.send(Approve(FOREIGN.hash, "ada"))
-            case "inject":
-                self.send(Inject(text, "ada", request.objective, request.recipe, request.settings))
             case "abort":
                 self.send(Abort("ada", text))
             case _:
                 self.send(Fail(e.Problem(code="usage", what=text)))
+
+    @rule(text=st.sampled_from(["docs too", "not the tests"]))
+    def a_person_gives_feedback(self, text: str) -> None:
+        request = a_request()
+        self.send(Inject(text, "ada", request.objective, request.recipe, request.settings))
+
+    @precondition(lambda self: not self.audit.approved)
+    @rule(task=st.sampled_from(["t1", "t2", "t3"]))
+    def somebody_acts_before_the_approval(self, task: str) -> None:
+        self.send(StartTask(TaskId(task), 1))
 
     @rule()
     def crash(self) -> None:
@@ -375,6 +402,12 @@ class RunMachine(RuleBasedStateMachine):
         effects = pending(self.run.state)
         tasks = [effect.task for effect in effects if isinstance(effect, DoTask | VerifyTask | ExploreTask)]
         assert len(set(tasks)) == len(tasks)
+
+    @invariant()
+    def what_is_to_be_done_side_by_side_has_no_target_in_common(self) -> None:
+        owed = [self.run.state.tasks[effect.task] for effect in pending(self.run.state) if isinstance(effect, DoTask)]
+        targets = [target for task in owed for target in task.spec.targets]
+        assert len(set(targets)) == len(targets)
 
     @invariant()
     def whatever_is_owed_can_be_done(self) -> None:

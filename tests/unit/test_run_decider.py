@@ -518,6 +518,27 @@ def test_each_retry_starts_from_the_certain_edits_alone() -> None:
     assert run.state.tasks[T1].commit == certain
 
 
+def test_a_retry_knows_nothing_of_the_verdicts_and_open_edits_of_the_attempt_before() -> None:
+    """Bug class: an edit rejected once is never tried again, or is judged under the proposal of a former attempt."""
+    run = bounced(ONE)
+    run.must(RecordExploration(T1, 1, "m3, m4", (), (3, 4)), StartTask(T1, 2))
+    run.must(ProposeEdit(T1, 2, run.approved(), 3), ProposeEdit(T1, 2, run.approved(), 4))
+    run.must(judge_edit(run.state.tasks[T1], 3, passes=False))
+    run.must(ProposeTask(T1, 2), RecordExploration(T1, 2, "in the other order", (), (4, 3)), StartTask(T1, 3))
+    task = run.state.tasks[T1]
+    assert (task.applied, task.rejected, task.open_edits) == ((), (), {})
+    apply(run, T1, 3, 4, 3)
+    run.must(ProposeTask(T1, 3))
+    assert pending(run.state) == (VerifyTask(T1, 3),)
+
+
+def test_a_proposed_task_is_left_as_it_is_until_it_is_judged() -> None:
+    run = approved(ONE)
+    offer(run, T1)
+    for command in (ProposeEdit(T1, 1, run.approved(), 1), ProposeTask(T1, 1), RecordExploration(T1, 1, "", (), None)):
+        assert "task t1 is proposed" in refusal(run, command)
+
+
 @pytest.mark.parametrize("retry", [(1,), (3, 9)])
 def test_a_retry_with_anything_but_the_task_s_residual_edits_is_refused(retry: tuple[int, ...]) -> None:
     assert "may only try the residual edits" in refusal(bounced(ONE), RecordExploration(T1, 1, "", (), retry))
