@@ -30,11 +30,11 @@ FILES = {
 }
 MENU = "[a] approve  [i] inject feedback  [x] abort"
 _PATIENCE_S = 60.0
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\r")
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
 class Screen:
-    """A command on a pseudo-terminal of its own. `text` is all it wrote, without control sequences; `raw` with them."""
+    """A command on a pseudo-terminal of its own. `text` is all it wrote, one drawing below the other; `raw` with control sequences."""
 
     def __init__(self, argv: list[str], cwd: Path, environ: dict[str, str], columns: int) -> None:
         self.raw = ""
@@ -49,7 +49,7 @@ class Screen:
 
     @property
     def text(self) -> str:
-        return _CONTROL.sub("", self.raw)
+        return re.sub(r"\r+\n?", "\n", _CONTROL.sub("", self.raw))
 
     def expect(self, wanted: str) -> None:
         """Reads on until something stands behind what was expected before. Fails when the command ends without it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,6 +52,8 @@ def _with_system(terminal: Terminal, command: Callable[[System], Awaitable[int]]
 
 def _finished(body: Coroutine[Any, Any, int]) -> int:
     """Raises Interrupted for Ctrl-C: what was under way is cancelled and stays resumable."""
+    import asyncio
+
     try:
         return asyncio.run(body)
     except KeyboardInterrupt as exc:

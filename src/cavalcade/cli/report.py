@@ -11,7 +11,6 @@ import msgspec
 from cavalcade.content.port import ContentStore
 from cavalcade.domain.plan import unseal
 from cavalcade.domain.run import RunState, TaskState
-from cavalcade.gates.suite import read_details
 from cavalcade.kernel.errors import CavalcadeError, ObjectMissing
 from cavalcade.kernel.ids import RunId
 from cavalcade.protocol import events as e
@@ -243,6 +242,8 @@ def _tests(payloads: Sequence[e.Payload], content: ContentStore) -> TestsReport 
     before, after = dict[str, int](), dict[str, int]()
     lost, flaky = tuple[str, ...](), tuple[str, ...]()
     if last.details is not None:
+        from cavalcade.gates.suite import read_details  # heavy, and most commands need none of it
+
         details = read_details(content.read(last.details))
         before, after = dict(Counter(details.before.values())), dict(Counter(details.after.values()))
         lost, flaky = details.lost, details.flaky
