@@ -207,6 +207,30 @@ def test_wrong_objectives_and_flags_say_what_would_be_right(
     assert json.loads(said.out)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("inject", "last", "only /etc"),
+        ("inject", "last", "without ../x"),
+        ("inject", "last", "\udcff"),
+        ("abort", "last", "--reason", "\udcff"),
+        ("approve", "last", "--hash", "zz"),
+        ("restore", "last", "--at", "last", "--branch", "-x"),
+        ("restore", "last", "--at", "99999999999999999d ago", "--branch", "x"),
+        ("diff", "last", "--at", "#0"),
+        ("why", "a\0b:1"),
+        ("why", ".:1"),
+    ],
+)
+def test_odd_input_is_wrong_usage_and_nothing_is_lost(shop: Shop, arguments: tuple[str, ...]) -> None:
+    shop.run()
+    repo = ("--repo", str(shop.folder)) if arguments[0] == "why" else ()
+    said = shop(*arguments, *repo)
+    assert said.status == 2, said
+    assert said.err.startswith("error: ")
+    assert shop("show", "last", "--json").data["phase"] == "awaiting_human"
+
+
 def test_a_folder_outside_of_any_repository_is_exit_status_5(shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     said = shop("run", "rename a:b to c", "--repo", str(tmp_path / "elsewhere"))

@@ -141,7 +141,9 @@ def test_a_time_of_day_is_of_today() -> None:
     assert moment.time.astimezone().date() == NOW.astimezone().date()
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "25:00", "ago", "#x", "12 parsecs ago"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2026-13-01", "25:00", "ago", "#x", "#0", "12 parsecs ago", "99999999999999999d ago"]
+)
 def test_what_is_no_moment_is_refused_with_what_is(text: str) -> None:
     with pytest.raises(UsageError, match="10m ago"):
         parse_when(text, NOW)

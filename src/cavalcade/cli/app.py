@@ -326,6 +326,7 @@ def command_line(arguments: Sequence[str], terminal: Terminal) -> int:
     terminal.json = "--json" in arguments or terminal.environ.get("CAVALCADE_JSON", "").lower() in _TRUE
     command = typer.main.get_command(app)
     try:
+        _check_text(arguments)
         done = command.main(list(arguments), prog_name="cavalcade", standalone_mode=False, obj=terminal)
         terminal.stdout.flush()
     except (OutputClosed, BrokenPipeError):
@@ -335,6 +336,13 @@ def command_line(arguments: Sequence[str], terminal: Terminal) -> int:
     except typer.TyperException as error:
         return report_failure(terminal, _usage_error(error))
     return int(done or 0)
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """What is put on the record has to be text."""
+    for argument in arguments:
+        if not argument.isprintable() and any("\ud800" <= char <= "\udfff" for char in argument):
+            raise UsageError(f"{argument!r} is not UTF-8 text", expected="arguments in UTF-8")
 
 
 _TRUE = {"1", "true", "t", "yes", "y", "on"}

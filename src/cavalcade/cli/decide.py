@@ -28,7 +28,7 @@ async def approve(system: System, terminal: Terminal, text: str, plan_hash: str,
     state = await system.runs.load(run)
     proposed = state.plan_hash or state.approved_hash
     given = plan_hash.lower()
-    if given and not (len(given) >= _SHORTEST_HASH and proposed.startswith(given)):
+    if given and not state.closed and not (len(given) >= _SHORTEST_HASH and proposed.startswith(given)):
         raise UsageError(
             f"the plan that waits is {proposed[:12] or 'not made yet'}, not {plan_hash}",
             expected=f"its hash, or at least the first {_SHORTEST_HASH} digits of it",

@@ -43,8 +43,8 @@ async def explain(system: System, terminal: Terminal, place: str, repo: Path | N
 
 def _folder_of(file: str) -> Path:
     """The project is the one that the file lies in, when it is there, else the one around."""
-    parent = (Path.cwd() / Path(file).expanduser()).parent
-    return parent if parent.is_dir() else Path.cwd()
+    path = Path.cwd() / Path(file).expanduser()
+    return next((folder for folder in (path, path.parent) if folder.is_dir()), Path.cwd())
 
 
 def why_sheet(found: Why) -> Sheet:

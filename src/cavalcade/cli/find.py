@@ -45,6 +45,8 @@ def top_folder(start: Path) -> Path:
     folder = start.expanduser().resolve()
     if not folder.is_dir():
         raise UsageError(f"{start} is not a folder", expected="a folder inside a git repository")
+    if any("\udc80" <= char <= "\udcff" for char in str(folder)):
+        raise UsageError(f"the path {str(folder)!r} is not UTF-8", expected="a folder that can be put on the record")
     for candidate in (folder, *folder.parents):
         if (candidate / ".git").exists():
             return candidate

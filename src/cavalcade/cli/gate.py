@@ -15,6 +15,7 @@ from cavalcade.cli.report import Report
 from cavalcade.cli.report_view import headline
 from cavalcade.cli.terminal import Terminal
 from cavalcade.domain.run import Abort, Approve, Inject, RunState
+from cavalcade.kernel.errors import UsageError
 from cavalcade.kernel.ids import RunId, run_stream
 from cavalcade.recipes.objective import parse_objective
 
@@ -64,6 +65,12 @@ async def inject(system: System, terminal: Terminal, run: RunId, text: str) -> N
     state = await system.runs.load(run)
     now = Direction(state.objective, state.recipe, state.settings)
     goal = directed(text, now, parse_objective)
+    files = system.content_of(state).entries(state.head_tree)
+    for path in (*goal.settings.only, *goal.settings.without):
+        if not any(file == path or file.startswith(path.rstrip("/") + "/") for file in files):
+            raise UsageError(
+                f"there is no {path!r} in the project", expected="a file or folder, seen from its top folder"
+            )
     await system.runs.execute(run, Inject(text, terminal.user, goal.objective, goal.recipe, goal.settings))
 
 

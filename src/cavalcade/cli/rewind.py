@@ -103,6 +103,8 @@ async def restore(system: System, terminal: Terminal, text: str, at: str, into: 
     """Into an empty or absent folder, or as a new branch of the user's repository. Exactly one of the two."""
     if (into is None) == (not branch):
         raise UsageError("where to restore to is not clear", expected="either --into DIR or --branch NAME")
+    if branch.startswith("-"):
+        raise UsageError(f"{branch!r} is no good name for a branch", expected="a name that doesn't begin with a dash")
     moment = await _moment(system, text, at)
     content = system.content_of(moment.state)
     row = row_of(moment.event)

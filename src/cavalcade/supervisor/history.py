@@ -55,11 +55,10 @@ def parse_when(text: str, now: datetime) -> When:
     text = text.strip()
     if text == "last":
         return Nth(0)
-    if found := re.fullmatch(r"#(\d+)|([1-9]\d{0,5})", text):
+    if found := re.fullmatch(r"#([1-9]\d*)|([1-9]\d{0,5})", text):
         return Nth(int(found[1] or found[2]))
     if re.fullmatch(r"(\d+[smhd]\s*)+ago", text):
-        seconds = sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"(\d+)([smhd])", text))
-        return Instant(now - timedelta(seconds=seconds))
+        return Instant(_before(now, text))
     if re.match(r"\d{4}-\d\d-\d\d|\d\d:\d\d", text):
         return Instant(_moment(text, now))
     if re.fullmatch(r"[0-9a-f-]{4,36}", text):
@@ -67,6 +66,14 @@ def parse_when(text: str, now: datetime) -> When:
     raise UsageError(
         f"{text!r} names no event and no time", expected=UNDERSTOOD, hint="`cavalcade log RUN` numbers the events"
     )
+
+
+def _before(now: datetime, text: str) -> datetime:
+    seconds = sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"(\d+)([smhd])", text))
+    try:
+        return now - timedelta(seconds=seconds)
+    except OverflowError as exc:
+        raise UsageError(f"{text!r} is before all time", expected=UNDERSTOOD) from exc
 
 
 def _moment(text: str, now: datetime) -> datetime:
