@@ -429,7 +429,7 @@ class RunMachine(RuleBasedStateMachine):
 
 
 TestRunMachine = RunMachine.TestCase
-TestRunMachine.settings = settings(max_examples=150, stateful_step_count=50)
+TestRunMachine.settings = settings(max_examples=100, stateful_step_count=50)
 
 
 def driven(plan: Plan, environment: Environment, random: Random) -> MemoryRun:
