@@ -311,3 +311,51 @@ CASES = (
         mentioned=("docs/extensions.rst",),
     ),
 )
+
+
+@dataclass(frozen=True)
+class SignatureCase:
+    """`new_calls` is Python that must run on the result without a warning, `old_calls` with a DeprecationWarning where one is due."""
+
+    id: str
+    repository: str
+    objective: str
+    new_calls: str
+    old_calls: str
+    must_change: frozenset[str]
+
+
+SIGNATURES = (
+    SignatureCase(
+        "S1-click-added-parameter",
+        "click",
+        "change signature of click.utils:make_str to (value, *, errors: str = 'replace')",
+        new_calls="from click.utils import make_str; assert make_str(b'x', errors='strict') == 'x'",
+        old_calls="from click.utils import make_str; assert make_str(value=1) == make_str(1) == '1'",
+        must_change=_paths("src/click/utils.py"),
+    ),
+    SignatureCase(
+        "S2-marshmallow-reordered-function",
+        "marshmallow",
+        "change signature of marshmallow.utils:get_value to (key, obj, default)",
+        new_calls="from marshmallow.utils import get_value; assert get_value(key='x', obj={'x': 1}) == 1",
+        old_calls="from marshmallow.utils import get_value; assert get_value({'x': 1}, 'x') == 1 and get_value({}, 'y', 2) == 2",
+        must_change=_paths("src/marshmallow/utils.py src/marshmallow/schema.py tests/test_utils.py"),
+    ),
+    SignatureCase(
+        "S3-tomlkit-keyword-only-method",
+        "tomlkit",
+        "change signature of tomlkit.container:Container.append to (key, item, *, validate)",
+        new_calls="import tomlkit; d = tomlkit.document(); d.append('a', 1); d.append('b', 2, validate=False); assert d['b'] == 2",
+        old_calls="import tomlkit; d = tomlkit.document(); d.append('b', 2, False); assert d['b'] == 2",
+        must_change=_paths("tomlkit/container.py"),
+    ),
+    SignatureCase(
+        "S4-click-renamed-parameter-of-a-family",
+        "click",
+        "change signature of click.core:Command.invoke to (ctx as context)",
+        new_calls="import click; c = click.Command('c', callback=lambda: 7); assert c.invoke(context=click.Context(c)) == 7",
+        old_calls="import click; c = click.Command('c', callback=lambda: 7); assert c.invoke(ctx=click.Context(c)) == 7",
+        must_change=_paths("src/click/core.py tests/test_commands.py"),
+    ),
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from installed import ensure_installed
 
 @pytest.fixture(scope="session")
 def command() -> Path:
-    """The `cavalcade` command of the built wheel, in an environment of its own."""
-    return ensure_installed()
+    """The `cavalcade` command of the built wheel, in an environment of its own; or the one that CAVALCADE_COMMAND names."""
+    named = os.environ.get("CAVALCADE_COMMAND")
+    return Path(named) if named else ensure_installed()
 
 
 @pytest.fixture

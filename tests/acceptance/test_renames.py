@@ -6,18 +6,17 @@ file changed that need not be, a trace in the person's own repository.
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cases import CASES, Case
 from command import Cavalcade
+from judging import changed_paths, checkout_result, lost_tests, runs
 from names import uses
 from repositories import CATALOGUE, Repository, checkout, ensure_environment, git
-from suites import baseline, confirm_lost, lost, run_suite
+from suites import baseline
 from undisturbed import fingerprint
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(1800)]
@@ -60,21 +59,18 @@ def _stopped_and_named(case: Case, folder: Path, report: dict[str, Any]) -> None
 
 
 def _landed_whole(case: Case, repository: Repository, folder: Path, report: dict[str, Any], tree: Path) -> None:
-    assert git(folder, "rev-parse", f"refs/heads/{report['branch']}").strip() == report["commit"]
     assert report["tests"]["lost"] == []
-    changed = set(git(folder, "diff", "--name-only", "--no-renames", "main", report["branch"]).split())
+    changed = changed_paths(folder, report)
     assert changed >= case.must_change
     assert changed <= case.must_change | case.may_change
     assert {place["path"] for place in report["plan"]["mentions"]} >= set(case.mentioned)
 
-    git(folder.parent, "clone", "--quiet", "--branch", report["branch"], str(folder), str(tree))
+    checkout_result(folder, report, tree)
     _says_the_new_name(case, folder, tree)
-    assert _runs(repository, tree, case.works)
-    assert not _runs(repository, folder, case.works), "it could not have worked before"
+    assert runs(repository, tree, case.works)
+    assert not runs(repository, folder, case.works), "it could not have worked before"
 
-    renamed = {case.old: case.new}
-    missing = lost(baseline(repository), run_suite(repository, tree), renamed)
-    assert confirm_lost(repository, tree, missing, renamed) == []
+    assert lost_tests(repository, tree, {case.old: case.new}) == []
 
 
 def _says_the_new_name(case: Case, folder: Path, tree: Path) -> None:
@@ -85,14 +81,3 @@ def _says_the_new_name(case: Case, folder: Path, tree: Path) -> None:
         assert uses(tree, case.old) == dict(case.left)
         renamed = uses(folder, case.old).total() - sum(case.left.values())
         assert uses(tree, case.new).total() == uses(folder, case.new).total() + renamed
-
-
-def _runs(repository: Repository, tree: Path, code: str) -> bool:
-    environ = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(tree / repository.import_root),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    python = str(ensure_environment(repository))
-    done = subprocess.run([python, "-c", code], cwd=tree, env=environ, capture_output=True, check=False)
-    return done.returncode == 0

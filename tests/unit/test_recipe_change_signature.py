@@ -274,6 +274,26 @@ async def test_a_family_of_methods_changes_together_and_others_by_that_name_stay
     assert changed.run(code) == "True"
 
 
+async def test_calls_on_unknown_things_are_listed_where_they_may_be_meant(tmp_path: Path) -> None:
+    use = """
+        def go(thing, more):
+            thing.add(1, 2)
+            thing.add(1, 2, 3, 4)
+            thing.add(1)
+            thing.add(1, other=2)
+            thing.add(*more)
+            thing.add()
+            return thing.add
+    """
+    changed = await change(tmp_path, METHODS | {"use.py": use}, "cart:Cart.add", "(item, *, count)")
+    assert [(place.path, place.line) for place in changed.outcome.unresolved] == [
+        ("use.py", 3),
+        ("use.py", 7),
+        ("use.py", 9),
+    ]
+    assert "use.py" not in [edit.path for edit in changed.outcome.edits]
+
+
 async def test_self_may_be_written_in_the_new_list(tmp_path: Path) -> None:
     changed = await change(tmp_path, METHODS, "cart:Cart.add", "(self, item, count, *, note='')")
     assert changed.files["cart.py"].count("def add(self, item, count=1, *, note='')") == 3

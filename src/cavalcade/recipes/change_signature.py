@@ -18,7 +18,7 @@ from cavalcade.protocol.plan import EditKind, Mention, Place, RecipeCall
 from cavalcade.recipes.edits import EditSet, Replacement, dedupe
 from cavalcade.recipes.port import FileEdit, Outcome
 from cavalcade.recipes.signature import Change, change_to, shown
-from cavalcade.recipes.signature_calls import Left, rewrite_call
+from cavalcade.recipes.signature_calls import Left, may_be_meant, rewrite_call
 from cavalcade.recipes.signature_definitions import Definition, check, definitions, list_and_body, mentions, wrappers
 from cavalcade.terrain.classes import Family
 from cavalcade.terrain.judges import MemberJudge
@@ -183,7 +183,7 @@ class _Plan:
             self._use(token, primary, change)
         if self._symbol.name == "__init__":
             await self._change_constructions(family, change)
-        self._leave_unknown(findings)
+        self._leave_unknown(findings, primary, change)
 
     async def _references(self, family: Family) -> Findings:
         if self._symbol.name != "__init__":
@@ -240,10 +240,12 @@ class _Plan:
     def _leave(self, token: Token, why: str) -> None:
         self._unresolved.append(self._place(token, f"{why}; {_BY_WRAPPER}"))
 
-    def _leave_unknown(self, findings: Findings) -> None:
+    def _leave_unknown(self, findings: Findings, primary: Definition, change: Change) -> None:
         for token, why in findings.unknown:
-            if token.role in {"load", "attribute"}:
-                self._leave(token, why)
+            call = _call_of(token)
+            meant = call is None or any(may_be_meant(call, change, skip) for skip in {0, primary.skip})
+            if token.role in {"load", "attribute"} and meant:
+                self._unresolved.append(self._place(token, f"{why}; if it is this one, it {_BY_WRAPPER}"))
         for token in findings.broken:
             self._problems.append(self._place(token, "in a file with syntax errors"))
         for resolver, why in sorted(findings.silent.items()):

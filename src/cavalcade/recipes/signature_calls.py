@@ -57,6 +57,34 @@ def rewrite_call(call: Node, change: Change, skip: int) -> list[Replacement] | L
     return found + _removals(arguments, given, gone)
 
 
+def may_be_meant(call: Node, change: Change, skip: int) -> bool:
+    """Whether the call could be one of the old signature, and one that the new signature makes a difference to."""
+    arguments = call.child_by_field_name("arguments")
+    if arguments is None or arguments.type == "generator_expression":
+        return True
+    given = [node for node in arguments.named_children if node.type != "comment"]
+    plain = [node for node in given if node.type not in _STARRED]
+    kinds = {parameter.kind for parameter in change.old}
+    keywords = {_name(node) for node in plain if node.type == "keyword_argument"}
+    by_place = len(plain) - len(keywords) - skip
+    if by_place > len(change.places) and "rest" not in kinds:
+        return False
+    if "keywords" not in kinds and not keywords <= set(change.now):
+        return False
+    if plain != given:
+        return True
+    if by_place < 0:
+        return False
+    said = {*change.places[:by_place], *keywords}
+    missing = [p for p in change.old if p.default is None and p.kind not in {"rest", "keywords"} and p.name not in said]
+    return not missing and rewrite_call(call, change, skip) != []
+
+
+def _name(node: Node) -> str:
+    word = node.child_by_field_name("name")
+    return "" if word is None else text_of(word)
+
+
 def _place(node: Node, name: str, found: list[Replacement], gone: list[Node]) -> None:
     if not name:
         gone.append(node)

@@ -273,8 +273,8 @@ class Wrapper:
             kept, most = self.change.kept_places + self.skip, len(self.change.places) + self.skip
             lines.append("        given = []")
             lines.append(f"        if {kept} < len(args) <= {most}:")
-            lines.append(f"            given = list(zip({_tuple(moved)}, args[{kept}:]))")
-            lines.append(f"            args = args[:{kept}]")
+            lines.append(f"            given = list(zip({_tuple(moved)}, args{f'[{kept}:]' if kept else ''}))")
+            lines.append(f"            args = {f'args[:{kept}]' if kept else '()'}")
             if keywords:
                 lines.append(
                     f"        given += [(old, kwargs.pop(old)) for old in {_tuple(keywords)} if old in kwargs]"
