@@ -17,7 +17,10 @@ EXAMPLES: tuple[tuple[str, str], ...] = (
 )
 
 _SYMBOL = r"(?:module\s+\S+|[^\s()]+(?:\(\s*\*{0,2}\w+\s*\))?(?:\(\))?)"
-_RENAME = re.compile(rf"(?:please\s+)?rename\s+(?P<symbol>{_SYMBOL})\s+(?:to|into|as|->)?\s*(?P<to>\S+)", re.IGNORECASE)
+_RENAME = re.compile(
+    rf"(?:please\s+)?rename\s+(?P<symbol>{_SYMBOL})\s+(?:(?:to|into|as|->)\s+(?P<to>\S+)|(?P<second>(?!(?:to|into|as|->)\Z)\S+))",
+    re.IGNORECASE,
+)
 _SIGNATURE = re.compile(
     r"(?:please\s+)?change[\s-]signature\s+(?:of\s+)?(?P<symbol>[^\s()]+)\s+to\s+(?P<to>\(.*\)(?:\s*->\s*.+?)?)",
     re.IGNORECASE,
@@ -40,7 +43,7 @@ class Objective(NamedTuple):
 def parse_objective(text: str) -> Objective:
     """Raises ObjectiveNotUnderstood, which says what can be understood."""
     rest, options = _options(" ".join(text.split()))
-    mentions = tuple(kind for kind in _MENTIONS if kind in options["with mentions"])
+    mentions = tuple[Mention, ...](kind for kind in _MENTIONS if kind in options["with mentions"])
     strange = set(options["with mentions"]) - set(mentions)
     if strange:
         kinds = ", ".join(_MENTIONS)
@@ -68,7 +71,9 @@ def _rename(text: str, mentions: tuple[Mention, ...]) -> RecipeCall | None:
     match = _RENAME.fullmatch(text.rstrip(".").translate(_QUOTES))
     if match is None:
         return None
-    return RecipeCall(name="rename", arguments={"symbol": match["symbol"], "to": match["to"]}, mentions=mentions)
+    return RecipeCall(
+        name="rename", arguments={"symbol": match["symbol"], "to": match["to"] or match["second"]}, mentions=mentions
+    )
 
 
 def _change_signature(text: str, mentions: tuple[Mention, ...]) -> RecipeCall | None:

@@ -29,6 +29,9 @@ _DUNDER = re.compile(r"__\w+__\Z")
 _TELLING = re.compile(r".*(_\w|[a-z0-9][A-Z])")
 """A word that prose would not use by chance: it has an underscore within or a capital."""
 
+_DESCRIBED = re.compile(rb" ?[:=]| \(")
+"""What follows a parameter in the usual styles of docstrings: `:param x:`, `x : int`, `x (int): `, `x=1`."""
+
 
 @dataclass(frozen=True)
 class Rename:
@@ -235,6 +238,8 @@ class _Plan:
         if _TELLING.match(self._symbol.name):
             return True
         before, after = source.body[start - 1 : start], source.body[end : end + 1]
+        if self._symbol.kind == "parameter" and _DESCRIBED.match(source.body, end):
+            return True
         return before in {b"`", b".", b":", b"~"} or after in {b"`", b"("}
 
     def _note_silence(self, findings: Findings) -> None:

@@ -103,11 +103,26 @@ class Search:
             spots = await resolver.definitions(token.path, token.start)
             callee = callee_of(token) if token.role == "keyword" and not spots else None
             if callee is not None:
-                spots = await resolver.definitions(token.path, callee.end_byte - 1)
+                spots = self._callables(await resolver.definitions(token.path, callee.end_byte - 1))
         except ServerGone as exc:
             self._findings.silent[resolver.name] = exc.what
             return set()
         return set(spots)
+
+    def _callables(self, spots: tuple[Spot, ...]) -> tuple[Spot, ...]:
+        """The spots when all of them are functions, or lie outside the tree: anything else may hold any function."""
+        for spot in spots:
+            if spot.start >= 0 and not self._is_function(spot):
+                return ()
+        return spots
+
+    def _is_function(self, spot: Spot) -> bool:
+        file = self._files.python(spot.path)
+        node = file.tree.root_node.descendant_for_byte_range(spot.start, spot.start + 1)
+        holder = node.parent if node is not None else None
+        return (
+            holder is not None and holder.type == "function_definition" and holder.child_by_field_name("name") == node
+        )
 
     def _follow_strings(self, confirmed: set[Spot]) -> None:
         """Text that a resolver takes for a reference (a string annotation, a type comment) is one."""

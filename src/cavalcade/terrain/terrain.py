@@ -97,7 +97,14 @@ class Terrain:
         if symbol.kind == "module":
             asked = ()
         search = Search(self.files, self.ty, self.pyrefly)
-        return await search.run(symbol.name, self.judge(symbol, functions), asked[:_MOST_OWNERS_ASKED], known=spots)
+        named = tuple(spot for function in functions for spot in self._function_spots(function))
+        return await search.run(
+            symbol.name, self.judge(symbol, functions), asked[:_MOST_OWNERS_ASKED], known=(*spots, *named)
+        )
+
+    def _function_spots(self, function: ClassId) -> tuple[Spot, ...]:
+        found = self.code.facts(function.path).definitions
+        return tuple(Spot(function.path, d.start) for d in found if d.qualname == function.qualname)
 
     async def defined_outside(self, family: Family, name: str) -> tuple[dict[str, str], dict[str, str]]:
         """Bases outside the tree: those that define the name, each with where; and those nobody can look into, each with its class."""

@@ -357,10 +357,8 @@ def _is_docstring(string: Node) -> bool:
     return string.parent is not None and string.parent.type in {"expression_statement", "module", "block"}
 
 
-def _is_annotation(string: Node) -> bool:
-    """Somewhere within a type annotation, but not within `Literal[...]`."""
-    current = string.parent
-    while current is not None and current.type in {
+_ANNOTATING = frozenset(
+    {
         "type",
         "subscript",
         "generic_type",
@@ -370,12 +368,21 @@ def _is_annotation(string: Node) -> bool:
         "list",
         "union_type",
         "member_type",
-    }:
-        if current.type in {"subscript", "generic_type"} and text_of(current).lstrip().startswith(
-            ("Literal", "t.Literal", "typing.Literal", "te.Literal")
-        ):
-            return False
-        if current.type == "type":
-            return True
+    }
+)
+
+
+def _is_annotation(string: Node) -> bool:
+    """Somewhere within a type annotation, but not within `Literal[...]` or the data of `Annotated[...]`."""
+    found = False
+    current = string.parent
+    while current is not None and current.type in _ANNOTATING:
+        if current.type in {"subscript", "generic_type"}:
+            head = text_of(current).partition("[")[0].rpartition(".")[2].strip()
+            if head == "Literal" or (
+                head == "Annotated" and text_of(current).find(text_of(string)) > text_of(current).find(",") > 0
+            ):
+                return False
+        found = found or current.type == "type"
         current = current.parent
-    return False
+    return found
