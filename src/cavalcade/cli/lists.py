@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 SHOWN = 10
+_WIDEST = 100
+"""Characters of a line of the project that are shown."""
 T = TypeVar("T")
 
 
@@ -47,7 +49,8 @@ def place_text(place: Place) -> Text:
 
     text = Text(f"{place.path}:{place.line}" if place.line else place.path)
     if place.text:
-        text.append(f"  {place.text.strip()[:100]}", "dim")
+        shown = place.text.strip()
+        text.append(f"  {shown[:_WIDEST]}{'...' if len(shown) > _WIDEST else ''}", "dim")
     if place.why:
         text.append(f"  ({place.why})", "italic")
     return text

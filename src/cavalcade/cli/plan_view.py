@@ -75,17 +75,15 @@ def _edit_text(edit: EditReport) -> Text:
 def unclear(sheet: Sheet, plan: PlanReport) -> None:
     """What is listed and not guessed."""
     if plan.unresolved:
-        sheet.row(
-            "unresolved",
-            f"{count(len(plan.unresolved), 'place')} that may mean it and can't be resolved: left as they are",
-        )
+        sheet.row("unresolved", f"{count(len(plan.unresolved), 'place')} that may mean it and can't be resolved")
         sheet.several("", plan.unresolved, place_text)
     if plan.residual:
-        sheet.row(
-            "residual",
-            f"{count(len(plan.residual), 'place')} with the same name, tried only if gates or tests ask for it",
-        )
-        sheet.several("", plan.residual, place_text)
+        listed = {(place.path, place.line) for place in plan.unresolved}
+        others = [place for place in plan.residual if (place.path, place.line) not in listed]
+        where = "" if others else " (those listed above)"
+        places = count(len(plan.residual), "place")
+        sheet.row("residual", f"{places} with an edit ready that is tried only if gates or tests ask for it{where}")
+        sheet.several("", others, place_text)
     if plan.mentions:
         sheet.row(
             "mentions",

@@ -60,6 +60,8 @@ class TaskReport(Whole, frozen=True):
     applied: int
     rejected: int
     depends_on: tuple[str, ...]
+    residual: tuple[int, ...]
+    """The residual edits that the last attempt added."""
     commit: str
 
 
@@ -230,6 +232,7 @@ def _task(task: TaskState) -> TaskReport:
         applied=len(task.applied),
         rejected=len(task.rejected),
         depends_on=task.spec.depends_on,
+        residual=task.retry if task.attempt > 1 else (),
         commit=task.merged,
     )
 

@@ -104,7 +104,8 @@ def _decision(decision: Decision) -> Text:
 def _task(task: TaskReport) -> str:
     tries = f", attempt {task.attempt} of {task.attempts}" if task.attempt > 1 else ""
     commit = f" as {task.commit[:10]}" if task.commit else ""
-    return f"{task.id}  {task.status}{commit}{tries}: {task.title}"
+    added = f", {count(len(task.residual), 'residual edit')} added" if task.residual else ""
+    return f"{task.id}  {task.status}{commit}{tries}{added}: {task.title}"
 
 
 def gate_text(name: str, gate: GateTally) -> Text:
