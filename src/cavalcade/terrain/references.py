@@ -101,9 +101,11 @@ class Search:
     async def _ask(self, resolver: Resolver, token: Token) -> set[Spot]:
         try:
             spots = await resolver.definitions(token.path, token.start)
-            callee = callee_of(token) if token.role == "keyword" and not spots else None
-            if callee is not None:
-                spots = self._callables(await resolver.definitions(token.path, callee.end_byte - 1))
+            if token.role == "keyword":
+                spots = tuple(spot for spot in spots if self._has_word(spot, token))
+                callee = callee_of(token) if not spots else None
+                if callee is not None:
+                    spots = self._callables(await resolver.definitions(token.path, callee.end_byte - 1))
         except ServerGone as exc:
             self._findings.silent[resolver.name] = exc.what
             return set()
@@ -115,6 +117,12 @@ class Search:
             if spot.start >= 0 and not self._is_function(spot):
                 return ()
         return spots
+
+    def _has_word(self, spot: Spot, token: Token) -> bool:
+        """A keyword's definition is a name of the same word; for an unknown callee a resolver may answer with the callee itself."""
+        source = self._files.text(spot.path) if spot.start >= 0 else None
+        word = self._files.python(token.path).source.body[token.start : token.end]
+        return source is None or source.body[spot.start : spot.start + len(word)] == word
 
     def _is_function(self, spot: Spot) -> bool:
         file = self._files.python(spot.path)
