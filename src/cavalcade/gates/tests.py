@@ -17,7 +17,6 @@ from pathlib import Path
 
 import msgspec
 
-from cavalcade.gates import pytest_report
 from cavalcade.kernel.canonical import digest_of
 from cavalcade.protocol.plan import TestPlan
 from cavalcade.sandbox.interpreter import interpreter_roots
@@ -25,6 +24,10 @@ from cavalcade.sandbox.port import RESULTS, WORK, Command, Hit, Limits, Result, 
 from cavalcade.sandbox.scratch import discard
 
 PLUGIN = "cavalcade_report"
+_PLUGIN_SOURCE = Path(__file__).with_name("pytest_report.py")
+"""Read, never imported: it needs pytest, which only the project's own environment has."""
+REPORT_VARIABLE = "CAVALCADE_REPORT"
+"""As in the plugin."""
 COMMAND_ID = "command"
 """The one test id of a command of the person's own."""
 
@@ -132,7 +135,7 @@ async def run_tests(
         return TestRun({}, {}, (), _NOTHING_SELECTED, "", 0.0, "none of the selected test files is in this tree")
     readable = interpreter_roots(Path(plan.python), home=home) if plan.python else ()
     with _report_folders() as (plugins, results):
-        report = {pytest_report.VARIABLE: str(RESULTS / "report")}
+        report = {REPORT_VARIABLE: str(RESULTS / "report")}
         command = Command(
             argv=(*plan.command, *selection),
             workspace=workspace,
@@ -253,7 +256,7 @@ def _report_folders() -> Generator[tuple[Path, Path]]:
         plugins, results = scratch / "plugin", scratch / "results"
         plugins.mkdir()
         results.mkdir()
-        (plugins / f"{PLUGIN}.py").write_bytes(Path(pytest_report.__file__).read_bytes())
+        (plugins / f"{PLUGIN}.py").write_bytes(_PLUGIN_SOURCE.read_bytes())
         (plugins / f"{PLUGIN}.py").chmod(0o644)
         plugins.chmod(0o755)
         yield plugins, results

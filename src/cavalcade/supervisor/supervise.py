@@ -53,6 +53,21 @@ def problem_of(error: CavalcadeError) -> Problem:
     )
 
 
+def job_of(run: RunId, effect: Effect) -> Job | None:
+    """The work that an effect asks of workers; None for what the supervisor does itself, or a person."""
+    match effect:
+        case MakePlan():
+            return Job(kind="plan", run=run, round=effect.round)
+        case DoTask():
+            return Job(kind="task", run=run, task=effect.task, attempt=effect.attempt)
+        case VerifyTask():
+            return Job(kind="verify", run=run, task=effect.task, attempt=effect.attempt)
+        case ExploreTask():
+            return Job(kind="explore", run=run, task=effect.task, attempt=effect.attempt)
+        case _:
+            return None
+
+
 class Supervisor:
     def __init__(self, runs: RunService, bus: Bus, contents: Contents) -> None:
         self._runs = runs
@@ -95,33 +110,30 @@ class Supervisor:
         match outcome.error:
             case None:
                 return
-            case Refused() if (await self._runs.load(run)).closed:
-                return  # a person ended the run while the job was under way
+            case Refused() if not await self._is_owed(run, outcome.job):
+                return  # a person ended the run, or asked for something else, while the job was under way
             case UsageError() as error:
                 await self._runs.execute(run, Fail(problem_of(error)))
             case error:
                 raise error
 
+    async def _is_owed(self, run: RunId, job: Job) -> bool:
+        state = await self._runs.load(run)
+        return any(job_of(run, effect) == job for effect in pending(state))
+
     async def _carry_out(self, run: RunId, state: RunState, effect: Effect) -> int:
         """Number of jobs put under way: 0 or 1."""
         match effect:
-            case MakePlan():
-                return await self._bus.offer(Job(kind="plan", run=run, round=effect.round))
-            case DoTask():
-                if not effect.started:
-                    await self._runs.execute(run, StartTask(effect.task, effect.attempt))
-                return await self._bus.offer(Job(kind="task", run=run, task=effect.task, attempt=effect.attempt))
-            case VerifyTask():
-                return await self._bus.offer(Job(kind="verify", run=run, task=effect.task, attempt=effect.attempt))
-            case ExploreTask():
-                return await self._bus.offer(Job(kind="explore", run=run, task=effect.task, attempt=effect.attempt))
+            case DoTask() if not effect.started:
+                await self._runs.execute(run, StartTask(effect.task, effect.attempt))
             case Publish():
                 await self._publish(run, state)
             case Finish():
                 await self._runs.execute(run, Complete(await self._overlaps(run, state)))
-            case WaitForHuman():
+            case _:
                 pass
-        return 0
+        job = job_of(run, effect)
+        return 0 if job is None else await self._bus.offer(job)
 
     async def _publish(self, run: RunId, state: RunState) -> None:
         assert state.request is not None
