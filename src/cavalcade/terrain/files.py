@@ -36,8 +36,8 @@ class Files:
         """Raises KeyError for a path that is not in the tree."""
         known = self._parsed.get(path)
         if known is None:
-            source = self.code.index.source(self.code.entries[path].blob)
-            known = self._parsed[path] = PythonFile(path, source, self.code.facts(path))
+            blob, index = self.code.entries[path].blob, self.code.index
+            known = self._parsed[path] = PythonFile(path, index.source(blob), index.tree(blob), index.analyse(blob))
         return known
 
     @cached_property
@@ -64,7 +64,7 @@ class Files:
     def bytes_of(self, path: str) -> bytes:
         if self._workspace is not None:
             try:
-                with open(self._workspace / path, "rb", buffering=0) as file:
+                with open(f"{self._workspace}/{path}", "rb", buffering=0) as file:
                     return file.read()
             except OSError:
                 pass

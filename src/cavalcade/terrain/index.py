@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from tree_sitter import Tree
 
 from cavalcade.content.port import TreeReader
 from cavalcade.kernel.ids import BlobId
 from cavalcade.terrain.facts import FileFacts
 from cavalcade.terrain.importscan import ImportLine, scan
-from cavalcade.terrain.python import analyse
+from cavalcade.terrain.python import analyse, parse
 from cavalcade.terrain.source import SourceText
 
 INDEX_VERSION: Final = 1
@@ -27,6 +28,7 @@ INDEX_VERSION: Final = 1
 
 _BATCH = 400
 _KEPT_SOURCES = 1_024
+_KEPT_TREES = 128
 _BUSY_TIMEOUT_MS = 2_000
 
 
@@ -42,6 +44,7 @@ class Index:
         self._facts: dict[BlobId, FileFacts] = {}
         self._imports: dict[BlobId, tuple[ImportLine, ...]] = {}
         self._sources: OrderedDict[BlobId, SourceText] = OrderedDict()
+        self._trees: OrderedDict[BlobId, Tree] = OrderedDict()
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode_facts = msgspec.msgpack.Decoder(FileFacts).decode
         self._decode_imports = msgspec.msgpack.Decoder(tuple[ImportLine, ...]).decode
@@ -55,6 +58,15 @@ class Index:
                 self._sources.popitem(last=False)
         return known
 
+    def tree(self, blob: BlobId) -> Tree:
+        """The syntax tree of a Python blob. Raises ObjectMissing."""
+        known = self._trees.get(blob)
+        if known is None:
+            known = self._trees[blob] = parse(self.source(blob).body)
+            if len(self._trees) > _KEPT_TREES:
+                self._trees.popitem(last=False)
+        return known
+
     def analyse(self, blob: BlobId) -> FileFacts:
         """The facts of a Python blob. Raises ObjectMissing."""
         known = self._facts.get(blob)
@@ -64,7 +76,7 @@ class Index:
             for data in self._store.load("facts", [blob]).values():
                 self._facts[blob] = self._decode_facts(data)
                 return self._facts[blob]
-        facts = analyse(self.source(blob))
+        facts = analyse(self.source(blob), self.tree(blob))
         self._facts[blob] = facts
         if self._store is not None:
             self._store.save("facts", blob, self._encode(facts))

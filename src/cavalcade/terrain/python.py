@@ -53,16 +53,24 @@ def problems_of(tree: Tree, source: SourceText) -> tuple[SyntaxProblem, ...]:
     while pending and len(found) < _MAX_PROBLEMS:
         node = pending.pop()
         if node.is_error or node.is_missing:
-            line = source.line_of(node.start_byte)
-            found.append(SyntaxProblem(node.start_byte, line, source.line_text(line).strip()))
+            start = _first_strange(node)
+            line = source.line_of(start)
+            found.append(SyntaxProblem(start, line, source.line_text(line).strip()))
         elif node.has_error:
             pending.extend(reversed(node.children))
     return tuple(found)
 
 
-def analyse(source: SourceText) -> FileFacts:
-    """The facts of a file; never fails, what could not be read is under `problems`."""
-    tree = parse(source.body)
+def _first_strange(node: Node) -> int:
+    """Where the trouble starts: an error node may begin with whole statements that are fine."""
+    for child in node.children:
+        if child.has_error or not child.type.endswith(("_statement", "_definition", "comment")):
+            return child.start_byte
+    return node.start_byte
+
+
+def analyse(source: SourceText, tree: Tree) -> FileFacts:
+    """The facts of a file from its syntax tree; never fails, what could not be read is under `problems`."""
     collector = _Collector(source)
     collector.block(tree.root_node, scope="", owner="", in_function=False)
     module_level = [d for d in collector.definitions if not d.scope]

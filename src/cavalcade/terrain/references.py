@@ -6,7 +6,7 @@ Nothing that carries the word is lost: what nobody can place ends under `unknown
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from cavalcade.terrain.files import Files
@@ -33,28 +33,41 @@ class Findings:
 
 
 class Search:
-    """One search for the references of a symbol by its word."""
+    """One search for the references of a symbol by its word. `meanwhile` is work for the time a resolver takes to answer."""
 
-    def __init__(self, files: Files, first: Resolver, second: Resolver) -> None:
+    def __init__(
+        self, files: Files, first: Resolver, second: Resolver, meanwhile: Callable[[], object] | None = None
+    ) -> None:
         self._files = files
         self._first = first
         self._second = second
+        self._meanwhile = meanwhile
         self._findings = Findings()
 
     async def run(self, word: str, judge: Judge, asked: Iterable[Spot], known: Iterable[Spot]) -> Findings:
         """`known` are where the symbol (and its family) is defined; for those `asked` a resolver lists all references."""
         found = self._findings
+        await self._start()
         tasks = [asyncio.create_task(self._references(spot)) for spot in asked]
         await asyncio.sleep(0)
         doubtful: list[tuple[Token, bool]] = []
         for path in self._files.python_with(word):
             await asyncio.sleep(0)
             self._judge_file(path, word, judge, doubtful)
+        if self._meanwhile is not None and not all(task.done() for task in tasks):
+            self._meanwhile()
         confirmed = set[Spot]().union(*await asyncio.gather(*tasks))
         targets = confirmed | set(known) | {Spot(token.path, token.start) for token in found.same}
         await self._settle(doubtful, confirmed, targets)
         self._follow_strings(confirmed)
         return found
+
+    async def _start(self) -> None:
+        """The first resolver is at work before this process is: its questions must be out before the search begins."""
+        try:
+            await self._first.ready()
+        except ServerGone as exc:
+            self._findings.silent[self._first.name] = exc.what
 
     def _judge_file(self, path: str, word: str, judge: Judge, doubtful: list[tuple[Token, bool]]) -> None:
         file = self._files.python(path)

@@ -80,6 +80,10 @@ class Resolver:
         if self._starting is None:
             self._starting = asyncio.create_task(self._start())
 
+    async def ready(self) -> None:
+        """Returns once the process answers. Raises ServerGone."""
+        await self._running()
+
     async def _start(self) -> LanguageServer:
         self._server = LanguageServer(
             self._argv(),

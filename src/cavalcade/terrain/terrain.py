@@ -96,7 +96,7 @@ class Terrain:
         asked = spots if symbol.owner is None else tuple({spot.path: spot for spot in spots}.values())
         if symbol.kind == "module":
             asked = ()
-        search = Search(self.files, self.ty, self.pyrefly)
+        search = Search(self.files, self.ty, self.pyrefly, meanwhile=lambda: self.graph.importers)
         named = tuple(spot for function in functions for spot in self._function_spots(function))
         return await search.run(
             symbol.name, self.judge(symbol, functions), asked[:_MOST_OWNERS_ASKED], known=(*spots, *named)

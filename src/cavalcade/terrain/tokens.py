@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from tree_sitter import Node, Tree
 
 from cavalcade.terrain.facts import FileFacts
-from cavalcade.terrain.python import parse, text_of
+from cavalcade.terrain.python import text_of
 from cavalcade.terrain.source import SourceText
 
 CodeRole = Literal[
@@ -77,11 +77,11 @@ class Token(NamedTuple):
 class PythonFile:
     """A parsed file of a tree and the scopes of its names. Words are looked up lazily: nothing is walked that isn't asked for."""
 
-    def __init__(self, path: str, source: SourceText, facts: FileFacts) -> None:
+    def __init__(self, path: str, source: SourceText, tree: Tree, facts: FileFacts) -> None:
         self.path = path
         self.source = source
         self.facts = facts
-        self.tree: Tree = parse(source.body)
+        self.tree = tree
         self._tokens: dict[str, tuple[Token, ...]] = {}
         self._bindings: dict[str, dict[int, list[Token]]] = {}
         self._exports = {entry.start for entry in facts.exports or ()}
@@ -353,7 +353,10 @@ def _is_type_alias_name(node: Node) -> bool:
 
 
 def _is_docstring(string: Node) -> bool:
-    """A string that stands alone as a statement: a docstring, or one of an attribute."""
+    """A plain string that stands alone as a statement: a docstring, or one of an attribute."""
+    prefix = text_of(string.children[0]).lower() if string.children else ""
+    if "f" in prefix or "t" in prefix:
+        return False
     return string.parent is not None and string.parent.type in {"expression_statement", "module", "block"}
 
 
