@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cavalcade import __version__
-from cavalcade.cli.failures import PIPE_CLOSED, USAGE, Interrupted, OutputClosed, report_failure
+from cavalcade.cli.failures import PIPE_CLOSED, USAGE, Interrupted, OutputClosed, disk_full, report_failure
 from cavalcade.cli.terminal import Terminal
 from cavalcade.kernel.errors import CavalcadeError, UsageError
 
@@ -60,6 +60,10 @@ def _finished(body: Coroutine[Any, Any, int]) -> int:
         raise Interrupted("interrupted") from exc
     except BrokenPipeError as exc:
         raise OutputClosed("nobody reads what is written here") from exc
+    except OSError as exc:
+        if (full := disk_full(exc)) is None:
+            raise
+        raise full from exc
 
 
 @app.callback(invoke_without_command=True, help=_HELP)

@@ -7,7 +7,8 @@ import fcntl
 import os
 import sys
 from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 from cavalcade.bus.memory import MemoryBus
@@ -125,21 +126,30 @@ class System:
 
 @contextmanager
 def _only_driver(lock: Path, run: RunId) -> Generator[None]:
-    """Held by the kernel, so it goes when the process goes, however it ends."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("a+") as file:
+    """Held by the kernel, so it goes when the process goes, however it ends. Raises Busy, LedgerUnwritable."""
+    with _lock_file(lock) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
-            file.seek(0)
             raise Busy(
-                f"run {run} is being driven by process {file.read().strip() or 'unknown'}",
+                f"run {run} is being driven by process {os.pread(file.fileno(), 20, 0).decode() or 'unknown'}",
                 hint=f"watch it with `cavalcade log {run} --follow`",
             ) from exc
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        with suppress(OSError):  # only tells others who it is
+            file.truncate(0)
+            file.write(str(os.getpid()).encode())
         yield
+
+
+def _lock_file(lock: Path) -> FileIO:
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return lock.open("ab", buffering=0)
+    except OSError as exc:
+        raise LedgerUnwritable(
+            f"{lock} can't be made: {exc.strerror}",
+            hint="make room on the disk, or make the folder writable, and try again: what was acknowledged is safe",
+        ) from exc
 
 
 @asynccontextmanager

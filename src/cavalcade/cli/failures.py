@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from cavalcade.kernel.errors import CavalcadeError
+from cavalcade.kernel.errors import CavalcadeError, LedgerUnwritable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +39,17 @@ class Interrupted(CavalcadeError):
 
     code = "interrupted"
     exit_status = INTERRUPTED
+
+
+def disk_full(error: OSError) -> LedgerUnwritable | None:
+    """Where scratch copies and caches are written, every write may find the disk full; None for any other error."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    where = f" ({error.filename})" if isinstance(error.filename, str) else ""
+    return LedgerUnwritable(
+        f"the disk is full{where}",
+        hint="make room where CAVALCADE_HOME and the temporary folder lie: what was acknowledged is safe",
+    )
 
 
 def problem_document(error: CavalcadeError, run: str | None) -> dict[str, Any]:

@@ -178,16 +178,16 @@ def _cached(cache: Path) -> str:
 
 
 def _remember(cache: Path, key: str) -> None:
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=cache.parent, prefix=cache.name)
-    try:
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(key)
-        os.replace(name, cache)
-    except OSError:
-        with suppress(FileNotFoundError):
+    """Where nothing can be kept, the next start probes again."""
+    with suppress(OSError):
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=cache.parent, prefix=cache.name)
+        try:
+            with open(descriptor, "w", encoding="ascii") as file:
+                file.write(key)
+            os.replace(name, cache)
+        except OSError:
             os.unlink(name)
-        raise
 
 
 def _read_plain(path: Path) -> str:
