@@ -77,7 +77,7 @@ def _check_free(repository: pygit2.Repository, name: str, branch: str) -> None:
         raise _taken(branch, f"it is at {at[:12]}")
     for other in repository.references:
         if other.startswith(name + "/") or name.startswith(other + "/"):
-            raise _taken(branch, f"{other} stands in its way")
+            raise _taken(branch, f"{other} stands in its way", other.removeprefix("refs/heads/"))
     for head in _heads(repository):
         if head == name:
             raise _taken(branch, "it is checked out, without a commit")
@@ -114,9 +114,10 @@ def _create_branch(common: Path, name: str, commit: CommitId) -> None:
     sync_folder(path.parent)
 
 
-def _taken(branch: str, why: str) -> RepositoryNotUsable:
+def _taken(branch: str, why: str, in_the_way: str = "") -> RepositoryNotUsable:
+    other = in_the_way or branch
     return RepositoryNotUsable(
         f"branch {branch} can't be created: {why}",
         expected="a branch name that is free",
-        hint=f"git branch -m {branch} another-name (or git worktree list to see who uses it), then publish again",
+        hint=f"git branch -m {other} another-name (or git worktree list to see who uses it), then publish again",
     )

@@ -192,8 +192,8 @@ def _index_hint(reason: str) -> str:
 
 def _unmerged(paths: list[str]) -> RepositoryNotUsable:
     return RepositoryNotUsable(
-        f"{len(paths)} files have unresolved merge conflicts",
+        f"unresolved merge conflicts in {len(paths)} file{'' if len(paths) == 1 else 's'}",
         expected="every conflict resolved and added",
-        hint="resolve and git add them, or go back: git merge --abort (git rebase --abort)",
+        hint="resolve and git add them, or leave them out: --head takes the last commit only",
         places=tuple(printable_path(path) for path in paths),
     )
