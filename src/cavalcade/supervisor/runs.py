@@ -82,15 +82,19 @@ class RunService:
                 return state
             assert state.request is not None
             try:
-                await self._append(run, state, decided, state.request.project)
+                recorded = await self._append(run, state, decided, state.request.project)
             except VersionConflict:
                 continue
-            return await self.load(run)
+            state = fold(map(fact_of, recorded), state)
+            self._states[run] = (recorded[-1].position, state)
+            return state
         raise VersionConflict(f"run {run} kept changing while {type(command).__name__} was tried {_TRIES} times")
 
-    async def _append(self, run: RunId, state: RunState, payloads: Sequence[Payload], project: ProjectId) -> None:
+    async def _append(
+        self, run: RunId, state: RunState, payloads: Sequence[Payload], project: ProjectId
+    ) -> list[Recorded]:
         drafts = [self._draft(run, payload, project) for payload in payloads]
-        await self._ledger.append(run_stream(run), drafts, expected_version=state.version)
+        return await self._ledger.append(run_stream(run), drafts, expected_version=state.version)
 
     def _draft(self, run: RunId, payload: Payload, project: ProjectId) -> Draft:
         task: TaskId = getattr(payload, "task", TaskId(""))
