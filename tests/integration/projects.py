@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,10 +76,10 @@ class Project:
         judged = ("--python", sys.executable) if tests else ("--no-tests",)
         return self("run", objective, "--repo", str(self.folder), *judged, *more, **environ)
 
-    def process(self, *arguments: str, user: int | None = None, **environ: str) -> Said:
-        """The command in a process of its own, as another user where one is given."""
+    def process(self, *arguments: str, before: Sequence[str] = (), **environ: str) -> Said:
+        """The command in a process of its own; `before` are words in front of it, a program that starts it."""
         done = subprocess.run(
-            [sys.executable, "-m", "cavalcade", *arguments],
+            [*before, sys.executable, "-m", "cavalcade", *arguments],
             cwd="/",
             env=self.all_environ(environ),
             stdin=subprocess.DEVNULL,
@@ -87,9 +87,6 @@ class Project:
             text=True,
             timeout=240,
             check=False,
-            user=user,
-            group=user,
-            extra_groups=[] if user is not None else None,
         )
         return Said(done.returncode, done.stdout, done.stderr)
 
@@ -106,8 +103,8 @@ class Project:
             start_new_session=True,
         )
 
-    def git(self, *arguments: str) -> str:
-        return git(self.folder, *arguments)
+    def git(self, *arguments: str, status: int = 0) -> str:
+        return git(self.folder, *arguments, status=status)
 
     @property
     def store(self) -> Path:

@@ -144,7 +144,7 @@ def _only_driver(lock: Path, run: RunId) -> Generator[None]:
 def _lock_file(lock: Path) -> FileIO:
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        return lock.open("ab", buffering=0)
+        return lock.open("a+b", buffering=0)
     except OSError as exc:
         raise LedgerUnwritable(
             f"{lock} can't be made: {exc.strerror}",
