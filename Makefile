@@ -4,14 +4,18 @@ SHELL := /bin/bash
 UV := .tools/uv/bin/uv
 PY := .venv/bin/python
 export UV_PROJECT_ENVIRONMENT := .venv
+export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 
 help:            ## what can be done here
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
 
 $(UV):
-	@python3 -m venv .tools/uv && .tools/uv/bin/pip install --quiet --disable-pip-version-check uv
+	@echo "setting up: uv, in .tools" >&2
+	@python3 -m venv .tools/uv || { echo "hint: python3 needs its venv module, for example: sudo apt-get install python3-venv" >&2; exit 1; }
+	@.tools/uv/bin/pip install -qq --no-cache-dir --disable-pip-version-check uv
 
 .venv/.done: requirements.lock pyproject.toml | $(UV)
+	@echo "setting up: the locked dependencies, in .venv (about a minute, once)" >&2
 	@test -x $(PY) || $(UV) venv --quiet --python "$$(command -v python3)" .venv
 	@$(UV) pip sync --quiet --python $(PY) --require-hashes requirements.lock
 	@$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation -e .
@@ -22,7 +26,7 @@ setup: .venv/.done ## install the locked dependencies into .venv
 demo: setup      ## rename across a copy of this repository: plan, gates, tests, report, then back to the middle
 	@bash scripts/demo.sh
 
-test: setup      ## all tests (installs what they need: bubblewrap)
+test: setup      ## all tests; a part of them: make test ARGS="tests/unit -k plan"
 	@bash scripts/need.sh
 	@$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
 
@@ -44,4 +48,7 @@ lock: | $(UV)    ## resolve the dependencies again
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --no-annotate --group dev --output-file requirements.lock pyproject.toml
 
-.PHONY: help setup demo test check format bench lock
+reference: setup ## write docs/cli.md again from the command tree
+	@$(PY) scripts/cli_reference.py > docs/cli.md
+
+.PHONY: help setup demo test check format bench lock reference
