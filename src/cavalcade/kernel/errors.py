@@ -19,6 +19,7 @@
         NotRecorded                       no such run, event or moment
       SandboxUnavailable              7   generated code can't be run safely here
       ToolFailed                      8   an external program did not do its work
+        ServerGone                        a resolver ended, or did not answer in time
       Busy                            9   another process holds it
 
 Exit status 1 is for a defect of Cavalcade itself, 3 for a run that waits for a person, 10 for a run that stopped without landing.
@@ -132,6 +133,10 @@ class SandboxUnavailable(CavalcadeError):
 class ToolFailed(CavalcadeError):
     code = "tool-failed"
     exit_status = 8
+
+
+class ServerGone(ToolFailed):
+    code = "server-gone"
 
 
 class Busy(CavalcadeError):
