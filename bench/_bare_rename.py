@@ -34,7 +34,8 @@ async def rename(folder: Path, file: str, old: str, new: str) -> int:
         "textDocument/rename", {"textDocument": document, "position": position, "newName": new}
     )
     changes: dict[str, list[dict[str, Any]]] = dict(answer.get("changes") or {})
-    for change in answer.get("documentChanges") or []:
+    documents: list[dict[str, Any]] = answer.get("documentChanges") or []
+    for change in documents:
         changes[change["textDocument"]["uri"]] = change["edits"]
     for uri, edits in changes.items():
         _apply(Path(unquote(urlsplit(uri).path)), edits)
@@ -43,13 +44,12 @@ async def rename(folder: Path, file: str, old: str, new: str) -> int:
 
 
 def _apply(path: Path, edits: list[dict[str, Any]]) -> None:
+    """Edits within one line each, from the end to the start so that positions hold."""
     lines = path.read_text().splitlines(keepends=True)
-    for edit in sorted(
-        edits, key=lambda e: (e["range"]["start"]["line"], e["range"]["start"]["character"]), reverse=True
-    ):
-        start, end = edit["range"]["start"], edit["range"]["end"]
-        row = lines[start["line"]]
-        lines[start["line"]] = row[: start["character"]] + edit["newText"] + row[end["character"] :]
+    spans = [(edit["range"]["start"], edit["range"]["end"], str(edit["newText"])) for edit in edits]
+    for start, end, text in sorted(spans, key=lambda span: (span[0]["line"], span[0]["character"]), reverse=True):
+        row: str = lines[start["line"]]
+        lines[start["line"]] = row[: start["character"]] + text + row[end["character"] :]
     path.write_text("".join(lines))
 
 
