@@ -5,6 +5,7 @@ UV := .tools/uv/bin/uv
 PY := .venv/bin/python
 export UV_PROJECT_ENVIRONMENT := .venv
 export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
+export UV_SYSTEM_CERTS ?= 1
 
 help:            ## what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
