@@ -45,11 +45,11 @@ async def rename(folder: Path, file: str, old: str, new: str) -> int:
 
 def _apply(path: Path, edits: list[dict[str, Any]]) -> None:
     """Edits within one line each, from the end to the start so that positions hold."""
-    lines = path.read_text().splitlines(keepends=True)
+    lines: list[str] = path.read_text().splitlines(keepends=True)
     spans = [(edit["range"]["start"], edit["range"]["end"], str(edit["newText"])) for edit in edits]
     for start, end, text in sorted(spans, key=lambda span: (span[0]["line"], span[0]["character"]), reverse=True):
-        row: str = lines[start["line"]]
-        lines[start["line"]] = row[: start["character"]] + text + row[end["character"] :]
+        row = lines[int(start["line"])]
+        lines[int(start["line"])] = row[: start["character"]] + text + row[end["character"] :]
     path.write_text("".join(lines))
 
 
