@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def shop(tmp_path: Path, **files: str) -> Project:
 
 
 @contextmanager
-def nothing_lost(project: Project) -> Iterator[None]:
+def nothing_lost(project: Project) -> Generator[None]:
     """The repository stays as it is, the record holds together, and a run from before can still be shown."""
     earlier = project.run(objective="rename prices:total to earlier_name")
     assert earlier.status == 3, earlier
@@ -350,7 +350,13 @@ def test_a_read_only_data_folder_is_said_before_anything_is_done(tmp_path: Path)
     project.home.mkdir()
     set_writable(project.home, writable=False)
     before = state_of(project.folder)
-    assert_says(project.process(*run, before=as_anybody()), 6, str(project.home), "hint:", "make the file and its folder writable")
+    assert_says(
+        project.process(*run, before=as_anybody()),
+        6,
+        str(project.home),
+        "hint:",
+        "make the file and its folder writable",
+    )
     set_writable(project.home, writable=True)
     assert project.process(*run, before=as_anybody()).status == 0
     set_writable(project.home, writable=False)

@@ -22,7 +22,10 @@ Files = dict[str, tuple[str, bytes]]
 
 UNTYPED = {
     "shop/__init__.py": "from shop.till import Till\n\n__all__ = ['Till']\n",
-    "shop/till.py": "class Till:\n    def take(self, price):\n        return price\n\n    def twice(self, price):\n        return self.take(price) * 2\n",
+    "shop/till.py": (
+        "class Till:\n    def take(self, price):\n        return price\n\n"
+        "    def twice(self, price):\n        return self.take(price) * 2\n"
+    ),
     "shop/use.py": "from shop.till import Till\n\n\ndef pay(price):\n    return Till().take(price)\n",
     "tests/test_till.py": (
         "from shop import Till\n\n\ndef make(kind):\n    return {'till': Till}[kind]()\n\n\n"
@@ -33,7 +36,10 @@ UNTYPED = {
 MODULE = {
     "shop/__init__.py": "",
     "shop/prices.py": "def total(items):\n    return sum(items)\n",
-    "shop/till.py": "from shop import prices\nfrom shop.prices import total\n\n\ndef pay(items):\n    return prices.total(items) + total(items)\n",
+    "shop/till.py": (
+        "from shop import prices\nfrom shop.prices import total\n\n\n"
+        "def pay(items):\n    return prices.total(items) + total(items)\n"
+    ),
     "run.py": "#!/usr/bin/env python3\nfrom shop.prices import total\n\nprint(total([1]))\n",
 }
 
