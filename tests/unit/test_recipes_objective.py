@@ -6,7 +6,7 @@ import pytest
 
 from cavalcade.kernel.errors import ObjectiveNotUnderstood
 from cavalcade.recipes.objective import parse_objective
-from cavalcade.recipes.registry import RECIPES, recipe_named
+from cavalcade.recipes.registry import NAMES, recipe_named
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_an_unknown_kind_of_mention_is_named() -> None:
         parse_objective("rename a to b with mentions poems")
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", [recipe_named(name) for name in NAMES], ids=NAMES)
 def test_every_example_of_a_recipe_is_understood_as_that_recipe(recipe: object) -> None:
     found = recipe_named(getattr(recipe, "name", ""))
     assert found.summary

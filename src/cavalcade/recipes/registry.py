@@ -1,18 +1,23 @@
-"""The recipes there are, by name."""
+"""The recipes there are, by name. Each is imported when it is asked for: rewriting a signature needs a heavy parser, a rename doesn't."""
 
 from __future__ import annotations
 
 from cavalcade.kernel.errors import UsageError
-from cavalcade.recipes.change_signature import ChangeSignature
 from cavalcade.recipes.port import Recipe
-from cavalcade.recipes.rename import Rename
 
-RECIPES: tuple[Recipe, ...] = (Rename(), ChangeSignature())
+NAMES = ("rename", "change-signature")
 
 
 def recipe_named(name: str) -> Recipe:
     """Raises UsageError."""
-    for recipe in RECIPES:
-        if recipe.name == name:
-            return recipe
-    raise UsageError(f"no recipe is called {name!r}", expected=", ".join(recipe.name for recipe in RECIPES))
+    match name:
+        case "rename":
+            from cavalcade.recipes.rename import Rename
+
+            return Rename()
+        case "change-signature":
+            from cavalcade.recipes.change_signature import ChangeSignature
+
+            return ChangeSignature()
+        case _:
+            raise UsageError(f"no recipe is called {name!r}", expected=", ".join(NAMES))
