@@ -23,7 +23,7 @@ from cavalcade.terrain.importscan import ImportLine, scan
 from cavalcade.terrain.python import analyse, parse
 from cavalcade.terrain.source import SourceText
 
-INDEX_VERSION: Final = 1
+INDEX_VERSION: Final = 2
 """Part of every key: a changed analysis never reads rows of an older one. Raise it with any change to what facts hold."""
 
 _BATCH = 400

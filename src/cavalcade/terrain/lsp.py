@@ -17,16 +17,12 @@ from typing import Any
 
 import msgspec
 
-from cavalcade.kernel.errors import ToolFailed
+from cavalcade.kernel.errors import ServerGone
 
 Message = dict[str, Any]
 _STDERR_KEPT = 4_000
 _READ_LIMIT = 64 * 1024
 _CLOSE_TIMEOUT_S = 2.0
-
-
-class ServerGone(ToolFailed):
-    """The language server ended, or did not answer in time."""
 
 
 class LanguageServer:
@@ -162,14 +158,23 @@ class LanguageServer:
         self._end("the language server was closed")
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self._until_closed(process)
+        except TimeoutError:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _until_closed(self, process: asyncio.subprocess.Process) -> None:
+        """Reads every pipe to its end: only then does the event loop let go of it."""
         if process.stdin is not None:
             process.stdin.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                await process.wait()
+        await asyncio.gather(*self._tasks)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                await stream.read()
+        await process.wait()
 
 
 async def _read_message(stream: asyncio.StreamReader) -> Message:

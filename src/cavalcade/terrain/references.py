@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from cavalcade.kernel.errors import ServerGone
 from cavalcade.terrain.files import Files
 from cavalcade.terrain.judges import Judge, callee_of
-from cavalcade.terrain.lsp import ServerGone
 from cavalcade.terrain.resolvers import Resolver, Spot
 from cavalcade.terrain.tokens import Token
 
@@ -93,10 +93,12 @@ class Search:
     async def _settle(self, doubtful: list[tuple[Token, bool]], confirmed: set[Spot], targets: set[Spot]) -> None:
         open_ones = [(t, o) for t, o in doubtful if Spot(t.path, t.start) not in confirmed]
         self._findings.same.extend(t for t, _ in doubtful if Spot(t.path, t.start) in confirmed)
+        doubted = {Spot(token.path, token.start) for token, _ in open_ones}
         for resolver in (self._first, self._second):
             answers = await asyncio.gather(*(self._ask(resolver, token) for token, _ in open_ones))
             left: list[tuple[Token, bool]] = []
-            for (token, outside), spots in zip(open_ones, answers, strict=True):
+            for (token, outside), answer in zip(open_ones, answers, strict=True):
+                spots = answer - doubted
                 if not spots:
                     left.append((token, outside))
                 elif spots <= targets:

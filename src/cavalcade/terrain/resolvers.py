@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sysconfig
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 from urllib.parse import unquote, urlsplit
@@ -54,12 +54,20 @@ class Resolver:
     name = "resolver"
 
     def __init__(
-        self, workspace: Path, texts: Texts, *, environ: Mapping[str, str], python: Path | None = None
+        self,
+        workspace: Path,
+        texts: Texts,
+        *,
+        environ: Mapping[str, str],
+        python: Path | None = None,
+        roots: Callable[[], Sequence[str]] = tuple,
     ) -> None:
+        """`roots` gives the source roots, relative to the workspace; asked when the process starts."""
         self._workspace = workspace.resolve()
         self._texts = texts
         self._environ = environ
         self._python = python
+        self._roots = roots
         self._server: LanguageServer | None = None
         self._starting: asyncio.Task[LanguageServer] | None = None
         self._open: set[str] = set()
@@ -207,9 +215,12 @@ class Ty(Resolver):
         return self._configuration() if section == "ty" else None
 
     def _configuration(self) -> Message:
-        inline: Message = {"src": {"respect-ignore-files": False}}
+        environment: Message = {}
         if self._python is not None:
-            inline["environment"] = {"python": str(self._python)}
+            environment["python"] = str(self._python)
+        if set(self._roots()) - {"", "src"}:
+            environment["root"] = [str(self._workspace / root) for root in (*self._roots(), "tests")]
+        inline: Message = {"src": {"respect-ignore-files": False}, "environment": environment}
         return {"diagnosticMode": "off", "configuration": inline}
 
 
@@ -222,7 +233,10 @@ class Pyrefly(Resolver):
     def _settings(self, section: str) -> object:
         if section != "python":
             return None
-        settings: Message = {"pyrefly": {"displayTypeErrors": "force-off", "disableTypeErrors": True}}
+        paths = [str(self._workspace / root) for root in self._roots()]
+        settings: Message = {
+            "pyrefly": {"displayTypeErrors": "force-off", "disableTypeErrors": True, "extraSearchPaths": paths}
+        }
         if self._python is not None:
             settings["pythonPath"] = str(self._python)
         return settings

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from cavalcade.content.port import TreeReader
+from cavalcade.kernel.errors import ServerGone
 from cavalcade.kernel.ids import TreeId
+from cavalcade.protocol.plan import Place
 from cavalcade.terrain.affected import AffectedTests, ImportGraph, affected_tests
 from cavalcade.terrain.classes import Classes, Family
 from cavalcade.terrain.codetree import CodeTree
 from cavalcade.terrain.files import Files
 from cavalcade.terrain.index import Index
 from cavalcade.terrain.judges import Judge, MemberJudge, ModuleJudge, ModuleLevelJudge, ParameterJudge
-from cavalcade.terrain.lsp import ServerGone
 from cavalcade.terrain.meaning import ClassId, Reader
 from cavalcade.terrain.references import Findings, Search
 from cavalcade.terrain.resolvers import Pyrefly, Resolver, Spot, Ty
 from cavalcade.terrain.symbols import Symbol, Symbols
+from cavalcade.terrain.tokens import Role, word_pattern
 
 _MOST_OWNERS_ASKED = 24
 """A resolver is asked for the references of that many members of a family; the rest is found by asking each candidate."""
@@ -36,8 +38,11 @@ class Terrain:
         self.symbols = Symbols(self.code, self.files, self.classes)
         self.graph = ImportGraph(self.code)
         environ = _tool_environment(os.environ)
-        self.ty: Resolver = Ty(workspace, self.files.text, environ=environ, python=python)
-        self.pyrefly: Resolver = Pyrefly(workspace, self.files.text, environ=environ, python=python)
+        self.ty: Resolver = Ty(workspace, self.files.text, environ=environ, python=python, roots=self._roots)
+        self.pyrefly: Resolver = Pyrefly(workspace, self.files.text, environ=environ, python=python, roots=self._roots)
+
+    def _roots(self) -> tuple[str, ...]:
+        return self.code.modules.roots
 
     @classmethod
     @asynccontextmanager
@@ -64,6 +69,17 @@ class Terrain:
     def find(self, text: str) -> Symbol:
         """Raises SymbolNotFound, SymbolAmbiguous."""
         return self.symbols.find(text)
+
+    def occurrences(self, word: str) -> Iterator[tuple[Place, Role | None]]:
+        """Every place of a word in the tree and what it is there; None in files that are not Python."""
+        for path in self.files.with_word(word):
+            source = self.files.text(path)
+            if self.code.modules.name(path):
+                for token in self.files.python(path).tokens(word):
+                    yield self.code.place(path, token.start), token.role
+            elif source is not None:
+                for match in word_pattern(word).finditer(source.body):
+                    yield source.place(path, match.start()), None
 
     def family(self, symbol: Symbol) -> Family:
         """The classes that share a member's name; empty for what is no member."""
