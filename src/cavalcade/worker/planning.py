@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from cavalcade.content.objects import printable_path
 from cavalcade.content.port import ContentStore
 from cavalcade.domain.plan import seal
 from cavalcade.domain.run import ProposePlan, RunState
@@ -38,6 +39,7 @@ async def make_plan(shop: Workshop, state: RunState, plan_round: int) -> Propose
     ) as terrain:
         outcome = await recipe_named(call.name).plan(call, terrain)
         edits, left_out = chosen(outcome.edits, state.settings)
+        check_names(edits)
         if not any(edit.kind != "residual" for edit in edits):
             raise RecipeRefused("nothing is left to change", hint="widen --only, or narrow --without")
         affected = terrain.affected_tests({path for edit in edits for path in (edit.path, edit.moved_from) if path})
@@ -71,10 +73,37 @@ async def _plan_tests(
         folder,
         shop.content_of(state).entries(state.head_tree).keys(),
         around,
-        selection=() if affected.whole else affected.files,
+        selection=affected.files if not affected.whole and all(map(_is_text, affected.files)) else (),
         command=state.settings.test_command,
     )
     return plan if plan.refused else msgspec.structs.replace(plan, why=affected.why)
+
+
+def check_names(edits: Iterable[FileEdit]) -> None:
+    """Raises RecipeRefused when a file would be changed whose name no event can hold."""
+    paths = {path for edit in edits for path in (edit.path, edit.moved_from) if path}
+    strange = tuple(printable_path(path) for path in sorted(paths) if not _is_text(path))
+    if strange:
+        raise RecipeRefused(
+            "the change reaches files whose names are not UTF-8 text, which can't be put on record",
+            expected="names in UTF-8",
+            hint="rename them first with git mv, or leave their folder out: --without FOLDER",
+            places=strange,
+        )
+
+
+def _shown(places: Iterable[Place]) -> tuple[Place, ...]:
+    """Places in text that events can hold: names and lines that are not UTF-8 with escapes."""
+    return tuple(
+        place
+        if _is_text(place.path) and _is_text(place.text)
+        else msgspec.structs.replace(place, path=printable_path(place.path), text=printable_path(place.text))
+        for place in places
+    )
+
+
+def _is_text(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def chosen(edits: Iterable[FileEdit], settings: Settings) -> tuple[list[FileEdit], list[Place]]:
@@ -116,9 +145,9 @@ def _assemble(
         base_tree=state.head_tree,
         tasks=_tasks(state, edits, planned),
         edits=tuple(planned),
-        unresolved=(*outcome.unresolved, *left_out),
-        mentions=outcome.mentions,
-        problems=outcome.problems,
+        unresolved=_shown((*outcome.unresolved, *left_out)),
+        mentions=_shown(outcome.mentions),
+        problems=_shown(outcome.problems),
         tests=tests,
         allowed=tuple(sorted(allowed)),
     )
@@ -134,7 +163,7 @@ def _planned(content: ContentStore, number: int, edit: FileEdit) -> PlannedEdit:
         moved_from=edit.moved_from,
         kind=edit.kind,
         changes=edit.changes,
-        places=edit.places,
+        places=_shown(edit.places),
     )
 
 
