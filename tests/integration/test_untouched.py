@@ -186,3 +186,14 @@ def test_a_run_that_fails_or_waits_touches_nothing_at_all(tmp_path: Path) -> Non
     assert case.project.run().status == 3
     assert case.project("run", OBJECTIVE, "--repo", str(case.project.folder), "--python", sys.executable).status == 3
     assert state_of(case.project.folder) == before
+
+
+def test_a_data_folder_inside_the_repository_is_never_part_of_a_result(tmp_path: Path) -> None:
+    project = a_project(tmp_path)
+    inside = Project(project.folder, project.folder / ".cavalcade")
+    assert inside.run("--yes").status == 0
+    assert inside.run("--yes", CAVALCADE_HOME="", HOME=str(project.folder)).status == 0
+    assert len(inside.branches()) == 2
+    for branch in inside.branches():
+        assert listed(project.folder, branch) == listed(project.folder, "HEAD")
+    assert project.git("status", "--porcelain") == ""

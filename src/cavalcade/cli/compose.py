@@ -152,17 +152,26 @@ def _lock_file(lock: Path) -> FileIO:
         ) from exc
 
 
+def _make_own(folder: Path) -> None:
+    """Git takes nothing of it along, should it lie inside a working tree, as it does where a home folder is one. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", encoding="ascii")
+
+
 @asynccontextmanager
 async def open_system(environ: Mapping[str, str]) -> AsyncGenerator[System]:
     """Raises LedgerDamaged when the ledger does not hold together, LedgerUnwritable when the data folder can't be used."""
     folder = data_folder(environ)
     clock, entropy = SystemClock(), SystemEntropy()
     try:
-        folder.root.mkdir(parents=True, exist_ok=True)
+        for own in (folder.root, folder.cache):
+            _make_own(own)
     except OSError as exc:
         raise LedgerUnwritable(
-            f"the data folder {folder.root} can't be made: {exc.strerror}",
-            hint="name another one with CAVALCADE_HOME, or make its parent writable",
+            f"the data folder {folder.root} can't be used: {exc.strerror}",
+            hint="make room for it, make it writable, or name another one: export CAVALCADE_HOME=DIR",
         ) from exc
     ledger = await SqliteLedger.open(folder.ledger, clock=clock, entropy=entropy)
     try:
