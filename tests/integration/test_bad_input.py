@@ -355,7 +355,7 @@ def test_a_read_only_data_folder_is_said_before_anything_is_done(tmp_path: Path)
         6,
         str(project.home),
         "hint:",
-        "make the file and its folder writable",
+        "writable",
     )
     set_writable(project.home, writable=True)
     assert project.process(*run, before=as_anybody()).status == 0
@@ -400,3 +400,31 @@ def test_a_run_that_is_interrupted_says_how_to_go_on_and_does(tmp_path: Path) ->
     assert said.status == 0, said
     assert len(project.branches()) == 1
     assert project("verify").status == 0
+
+
+def test_files_whose_names_are_not_text_are_shown_with_escapes_and_named_when_in_the_way(tmp_path: Path) -> None:
+    project = shop(tmp_path)
+    strange = os.fsencode(project.folder) + b"/caf\xe9"
+    os.mkdir(strange)
+    with open(strange + b"/notes.md", "wb") as file:
+        file.write(b"Call `total` for the caf\xe9.\n")
+    project.git("add", ".")
+    project.git("commit", "-q", "-m", "Another encoding")
+    said = project.run("--yes", "--json")
+    assert said.status == 0, said
+    assert "caf\\xe9/notes.md" in {mention["path"] for mention in said.data["plan"]["mentions"]}
+    with open(strange + b"/use.py", "wb") as file:
+        file.write(b"from prices import total\n\ntotal([])\n")
+    said = project.run("--yes")
+    assert_says(said, 2, "names are not UTF-8 text", "expected: names in UTF-8", "caf\\xe9/use.py", "hint: rename them")
+
+
+def test_tests_that_do_not_come_to_their_end_are_said_in_the_report(tmp_path: Path) -> None:
+    endless = "import threading\n\nfrom prices import total\n\n\ndef test_a():\n    total([])\n\n\n"
+    endless += "def test_b():\n    threading.Event().wait()\n"
+    project = shop(tmp_path, **{"test_prices.py": endless, "cavalcade.toml": "[tests]\ntimeout_s = 2\n"})
+    said = project.run("--yes", tests=True)
+    assert said.status == 0, said
+    assert "not finished" in said.out
+    assert "before: ended by the wall limit" in said.out
+    assert "after: ended by the wall limit" in said.out

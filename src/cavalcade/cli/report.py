@@ -96,6 +96,7 @@ class TestsReport(Whole, frozen=True):
     after: dict[str, int]
     lost: tuple[str, ...]
     flaky: tuple[str, ...]
+    unfinished: tuple[str, ...]
     summary: str
     ms: float
 
@@ -243,19 +244,20 @@ def _tests(payloads: Sequence[e.Payload], content: ContentStore) -> TestsReport 
         return None
     last = receipts[-1]
     before, after = dict[str, int](), dict[str, int]()
-    lost, flaky = tuple[str, ...](), tuple[str, ...]()
+    lost, flaky, unfinished = tuple[str, ...](), tuple[str, ...](), tuple[str, ...]()
     if last.details is not None:
         from cavalcade.gates.suite import read_details  # heavy, and most commands need none of it
 
         details = read_details(content.read(last.details))
         before, after = dict(Counter(details.before.values())), dict(Counter(details.after.values()))
-        lost, flaky = details.lost, details.flaky
+        lost, flaky, unfinished = details.lost, details.flaky, details.unfinished
     return TestsReport(
         verdict=last.verdict,
         before=before,
         after=after,
         lost=lost,
         flaky=flaky,
+        unfinished=unfinished,
         summary=last.summary,
         ms=last.duration_ms,
     )

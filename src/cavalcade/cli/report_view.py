@@ -131,6 +131,7 @@ def _tests(sheet: Sheet, report: Report) -> None:
     sheet.row("tests", _outcomes(tests))
     sheet.several("lost tests", tests.lost, lambda test: test)
     sheet.several("by chance", tests.flaky, lambda test: test)
+    sheet.several("not finished", tests.unfinished, lambda side: side)
 
 
 def _outcomes(tests: TestsReport) -> Text:

@@ -38,6 +38,8 @@ class SuiteDetails(Struct, frozen=True):
     after: dict[str, str]
     lost: tuple[str, ...] = ()
     flaky: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()
+    """On which side, and why, not every test had its turn: `before: ended by the wall limit`."""
     failures: tuple[FailurePlace, ...] = ()
 
 
@@ -76,7 +78,12 @@ class Suite:
             flaky = await self._accidents(question, lost, new_ids(old, new, renamed))
             lost = tuple(test for test in lost if test not in flaky)
         details = SuiteDetails(
-            before=old.outcomes, after=new.outcomes, lost=lost, flaky=flaky, failures=failure_places(new, lost)
+            before=old.outcomes,
+            after=new.outcomes,
+            lost=lost,
+            flaky=flaky,
+            unfinished=() if _custom(plan) else _unfinished(old, new),
+            failures=failure_places(new, lost),
         )
         verdict: Verdict = "failed" if lost else "passed"
         return self._receipt(question, verdict, details, started, _told(old, new, details))
@@ -177,12 +184,21 @@ def _finding(place: FailurePlace) -> Finding:
     )
 
 
+def _unfinished(before: TestRun, after: TestRun) -> tuple[str, ...]:
+    sides = (("before", before), ("after", after))
+    return tuple(
+        f"{side}: " + (f"ended by the {run.hit} limit" if run.hit else "the test process ended early")
+        for side, run in sides
+        if not run.finished
+    )
+
+
 def _told(old: TestRun, new: TestRun, details: SuiteDetails) -> str:
     parts = [f"{len(old.passed())} passed before, {len(new.passed())} after"]
     if details.lost:
         parts.append(f"{len(details.lost)} lost")
     if details.flaky:
         parts.append(f"{len(details.flaky)} fail by chance")
-    if new.hit:
-        parts.append(f"ended by the {new.hit} limit")
+    if details.unfinished:
+        parts.append("not finished " + " and ".join(details.unfinished))
     return ", ".join(parts)
