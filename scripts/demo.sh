@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 bash scripts/need.sh
 
 root=$PWD
-scratch=${1:-$root/.cache/demo}
+scratch=$(realpath -m "${1:-.cache/demo}") # from here on, absolute
 for name in ${!CAVALCADE_@} ${!GIT_@}; do # the demo is the same whatever is set; scripted git configuration stays
   [[ $name == GIT_CONFIG* ]] || unset "$name"
 done
@@ -40,7 +40,7 @@ branch=$(git for-each-ref --format='%(refname:short)' refs/heads/cavalcade)
 chapter "3. Go back to the middle of the run"
 applied=$(cavalcade log last --type edit.applied --json | python3 -c 'import json, sys; print(*(json.loads(line)["version"] for line in sys.stdin))')
 read -ra events <<<"$applied"
-say restore last --at "${events[(${#events[@]} - 1) / 2]}" --into "$scratch/middle" >/dev/null
+say restore last --at "${events[(${#events[@]} - 1) / 2]}" --into "$scratch/middle"
 count() { grep -rlw "$new" "$@" --include='*.py' | wc -l; }
 echo "Files with the new name: 0 at the start, $(count "$scratch/middle") in the middle, $(git grep -lw "$new" "$branch" -- '*.py' | wc -l) in the result."
 
@@ -52,4 +52,4 @@ say verify last
 
 chapter "Done. In $scratch/project, on branch $(git branch --show-current) as before"
 echo "  git diff $(git branch --show-current)...$branch   what the run made"
-echo "  make bench | make test                    more of it; docs/quickstart.md goes on from here"
+echo "  docs/quickstart.md   goes on from here"
