@@ -26,7 +26,7 @@ from cavalcade.protocol.events import RunRequested, Settings
 from cavalcade.protocol.plan import RecipeCall
 from cavalcade.sandbox.canary import open_sandbox
 from cavalcade.sandbox.port import Sandbox
-from cavalcade.sandbox.scratch import discard
+from cavalcade.sandbox.scratch import Janitor, discard
 from cavalcade.supervisor.runs import RunService
 from cavalcade.supervisor.supervise import Supervisor
 from cavalcade.worker.worker import Worker, Workshop
@@ -103,12 +103,14 @@ class System:
             bus = MemoryBus()
             workspace = self.folder.workspace(run)
             discard(workspace)
+            janitor = Janitor()
             workshop = Workshop(
                 record=self.runs,
                 content_of=self.content_of,
                 clock=self.clock,
                 sandbox=self.sandbox,
                 workspace=workspace,
+                janitor=janitor,
                 index_cache=self.folder.index_cache,
                 home=self._home,
                 search_path=self.environ.get("PATH", ""),
@@ -121,6 +123,7 @@ class System:
                 for worker in workers:
                     worker.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
+                await janitor.aclose()
                 discard(workspace)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -104,7 +104,9 @@ class GitContentStore:
         self._store.write(new)
         return merge
 
-    def restore(self, tree: TreeId, into: Path, *, was: TreeId | None = None) -> int:
+    def restore(
+        self, tree: TreeId, into: Path, *, was: TreeId | None = None, only: Callable[[str], bool] | None = None
+    ) -> int:
         """After a kill call it again with the same `was`; where that was None, with `was=EMPTY_TREE`. Submodules: empty folders."""
         if was is None and into.exists() and (not into.is_dir() or any(into.iterdir())):
             raise ContentError(
@@ -112,7 +114,9 @@ class GitContentStore:
                 expected="an empty or absent folder",
                 hint="name another folder, or say what it holds",
             )
-        return restore_files(self._trees.differences(was or EMPTY_TREE, tree), self.read, into)
+        differences = self._trees.differences(was or EMPTY_TREE, tree)
+        chosen = differences if only is None else (each for each in differences if only(each.path))
+        return restore_files(chosen, self.read, into)
 
     def blame(self, commit: CommitId, path: str, *, stop: CommitId | None = None) -> list[BlameLine]:
         """One entry per line. Lines older than `stop` are put down to it. Follows renames and merges."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -120,11 +120,14 @@ class ContentStore(TreeReader, Protocol):
         """Three-way merge of trees; a file changed on both sides is merged by lines."""
         ...
 
-    def restore(self, tree: TreeId, into: Path, *, was: TreeId | None = None) -> int:
+    def restore(
+        self, tree: TreeId, into: Path, *, was: TreeId | None = None, only: Callable[[str], bool] | None = None
+    ) -> int:
         """Makes folder `into` hold exactly `tree`; returns the number of files written or removed.
 
         With `was` (the tree the folder is known to hold) the cost follows the difference. Without it the folder must be empty or
-        absent. Raises ContentError when it isn't, or when a path would leave it.
+        absent. `only` picks the paths that matter (all when None); others are neither written nor removed. Raises ContentError when
+        the folder isn't empty, or when a path would leave it.
         """
         ...
 

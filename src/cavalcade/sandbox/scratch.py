@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 from pathlib import Path
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+class Janitor:
+    """Discards folders in the background, while other work goes on."""
+
+    def __init__(self) -> None:
+        self._under_way: list[asyncio.Task[None]] = []
+
+    def discard(self, folder: Path) -> None:
+        self._under_way.append(asyncio.create_task(asyncio.to_thread(discard, folder)))
+
+    async def aclose(self) -> None:
+        """Waits for all of it. Raises OSError when something could not be removed."""
+        await asyncio.gather(*self._under_way)
 
 
 def discard(folder: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from cavalcade.terrain.codetree import CodeTree
@@ -31,12 +31,9 @@ class Family(NamedTuple):
 
 
 class Classes:
-    """`paths_with(word)` lists the Python files of the tree in which the word stands."""
-
-    def __init__(self, code: CodeTree, reader: Reader, paths_with: Callable[[str], Iterable[str]]) -> None:
+    def __init__(self, code: CodeTree, reader: Reader) -> None:
         self._code = code
         self._reader = reader
-        self._paths_with = paths_with
         self.definition = lru_cache(maxsize=None)(self._definition)
         self.bases = lru_cache(maxsize=None)(self._bases)
         self.subclasses = lru_cache(maxsize=None)(self._subclasses)
@@ -91,12 +88,23 @@ class Classes:
         """Direct subclasses."""
         short = owner.qualname.rpartition(".")[2]
         found: dict[ClassId, None] = {}
-        for path in self._paths_with(short):
+        for path in self._based_on.get(short, ()):
             for definition in self._code.facts(path).definitions:
                 candidate = ClassId(path, definition.qualname)
                 if definition.kind == "class" and definition.bases and owner in self.bases(candidate).known:
                     found[candidate] = None
         return tuple(found)
+
+    @cached_property
+    def _based_on(self) -> Mapping[str, list[str]]:
+        """For each last name of a base class, and each name imported under another, the files that may derive from it."""
+        found: dict[str, list[str]] = {}
+        paths = self._code.modules.python_paths
+        names = self._code.index.base_names(self._code.entries[path].blob for path in paths)
+        for path in paths:
+            for name in names[self._code.entries[path].blob]:
+                found.setdefault(name, []).append(path)
+        return found
 
     def descendants(self, owner: ClassId) -> tuple[ClassId, ...]:
         """The class and all that inherit from it."""

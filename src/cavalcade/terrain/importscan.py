@@ -21,6 +21,11 @@ _COMMENT = re.compile(rb"#[^\n]*")
 _NAME = re.compile(rb"[\w.]+|\*")
 
 
+_CLASS = re.compile(rb"^[ \t]*class[ \t]+\w+[^(:\n]*\(([^)]*)", re.MULTILINE)
+_BASE = re.compile(rb"([\w\x80-\xff]+)[ \t]*(?:[,\[\n#]|\Z)")
+_RENAMED = re.compile(rb"([\w\x80-\xff]+)[ \t]+as[ \t]+[\w\x80-\xff]+")
+
+
 class ImportLine(msgspec.Struct, frozen=True, array_like=True):
     """`from <level dots><module> import <names>`; `import a, b` is one line each, without names."""
 
@@ -64,3 +69,15 @@ def _names(part: bytes) -> tuple[str, ...]:
         if match:
             names.append(match.group().decode(errors="replace"))
     return tuple(names)
+
+
+def base_names(data: bytes) -> tuple[str, ...]:
+    """The last names of the base classes in a file, and the names that it imports under another; more rather than fewer."""
+    if b"class" not in data:
+        return ()
+    found: dict[str, None] = {}
+    for bases in _CLASS.findall(data):
+        found.update((name.decode(errors="replace"), None) for name in _BASE.findall(bases))
+    if found:
+        found.update((name.decode(errors="replace"), None) for name in _RENAMED.findall(data))
+    return tuple(found)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from tree_sitter import Tree
@@ -19,13 +19,14 @@ from tree_sitter import Tree
 from cavalcade.content.port import TreeReader
 from cavalcade.kernel.ids import BlobId
 from cavalcade.terrain.facts import FileFacts
-from cavalcade.terrain.importscan import ImportLine, scan
+from cavalcade.terrain.importscan import ImportLine, base_names, scan
 from cavalcade.terrain.python import analyse, parse
 from cavalcade.terrain.source import SourceText
 
 INDEX_VERSION: Final = 2
 """Part of every key: a changed analysis never reads rows of an older one. Raise it with any change to what facts hold."""
 
+T = TypeVar("T")
 _BATCH = 400
 _KEPT_SOURCES = 1_024
 _KEPT_TREES = 128
@@ -47,6 +48,8 @@ class Index:
         self._trees: OrderedDict[BlobId, Tree] = OrderedDict()
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode_facts = msgspec.msgpack.Decoder(FileFacts).decode
+        self._bases: dict[BlobId, tuple[str, ...]] = {}
+        self._decode_bases = msgspec.msgpack.Decoder(tuple[str, ...]).decode
         self._decode_imports = msgspec.msgpack.Decoder(tuple[ImportLine, ...]).decode
 
     def source(self, blob: BlobId) -> SourceText:
@@ -84,17 +87,31 @@ class Index:
 
     def imports(self, blobs: Iterable[BlobId]) -> Mapping[BlobId, tuple[ImportLine, ...]]:
         """The import lines of many blobs at once, by a scan that needs no parser."""
+        return self._scanned("imports", blobs, self._imports, scan, self._decode_imports)
+
+    def base_names(self, blobs: Iterable[BlobId]) -> Mapping[BlobId, tuple[str, ...]]:
+        """The last names of base classes, and names imported under another, of many blobs at once."""
+        return self._scanned("bases", blobs, self._bases, base_names, self._decode_bases)
+
+    def _scanned(
+        self,
+        kind: str,
+        blobs: Iterable[BlobId],
+        known: dict[BlobId, T],
+        read: Callable[[bytes], T],
+        decode: Callable[[bytes], T],
+    ) -> Mapping[BlobId, T]:
         wanted = list(dict.fromkeys(blobs))
-        missing = [blob for blob in wanted if blob not in self._imports]
+        missing = [blob for blob in wanted if blob not in known]
         if self._store is not None and missing:
-            for blob, data in self._store.load("imports", missing).items():
-                self._imports[BlobId(blob)] = self._decode_imports(data)
+            for blob, data in self._store.load(kind, missing).items():
+                known[BlobId(blob)] = decode(data)
         for blob in missing:
-            if blob not in self._imports:
-                lines = self._imports[blob] = scan(self._reader.read(blob))
+            if blob not in known:
+                known[blob] = read(self._reader.read(blob))
                 if self._store is not None:
-                    self._store.save("imports", blob, self._encode(lines))
-        return {blob: self._imports[blob] for blob in wanted}
+                    self._store.save(kind, blob, self._encode(known[blob]))
+        return {blob: known[blob] for blob in wanted}
 
     def close(self) -> None:
         """Writes what was learnt. The index stays usable, without its file."""

@@ -49,6 +49,7 @@ class Reader:
     def __init__(self, code: CodeTree, files: Callable[[str], PythonFile]) -> None:
         self.code = code
         self._files = files
+        self._names: dict[tuple[str, int, str], Meaning] = {}
 
     def meaning(self, path: str, node: Node, depth: int = 0) -> Meaning:
         """The meaning of the expression at `node` of a file."""
@@ -121,8 +122,12 @@ class Reader:
     @staticmethod
     def _one(meanings: Iterable[Meaning]) -> Meaning:
         """What all of them are; unknown when they differ."""
-        known = set(meanings)
-        return known.pop() if len(known) == 1 else UNKNOWN
+        first: Meaning | None = None
+        for meaning in meanings:
+            if meaning.kind == "unknown" or (first is not None and meaning != first):
+                return UNKNOWN
+            first = meaning
+        return first or UNKNOWN
 
     def _name(self, path: str, node: Node, depth: int) -> Meaning:
         file = self._files(path)
@@ -133,8 +138,12 @@ class Reader:
             if origins:
                 return self._one(self._origin(o) for o in origins)
             return EXTERNAL if origins is not None and hasattr(builtins, name) else UNKNOWN
-        imports = [token for token in found[1] if token.role in {"import", "alias", "module"}]
-        return self._one([self._binding(path, token, depth) for token in imports or found[1]])
+        key = (path, found[0].id, name)
+        if key not in self._names:
+            self._names[key] = UNKNOWN  # what a name defined by itself means
+            imports = [token for token in found[1] if token.role in {"import", "alias", "module"}]
+            self._names[key] = self._one(self._binding(path, token, depth) for token in imports or found[1])
+        return self._names[key]
 
     def _star(self, path: str, name: str) -> tuple[Origin, ...] | None:
         if not any(i.name == "*" for i in self.code.facts(path).imports):

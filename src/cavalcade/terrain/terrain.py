@@ -30,13 +30,23 @@ _MOST_OWNERS_ASKED = 24
 class Terrain:
     """Made by `open`. Nothing is read or started before it is asked for."""
 
-    def __init__(self, reader: TreeReader, tree: TreeId, index: Index, workspace: Path, python: Path | None) -> None:
+    def __init__(
+        self,
+        reader: TreeReader,
+        tree: TreeId,
+        index: Index,
+        workspace: Path,
+        python: Path | None,
+        *,
+        tests_matter: bool = True,
+    ) -> None:
         self.code = CodeTree(reader, index, tree)
         self.files = Files(reader, self.code, workspace)
         self.reader = Reader(self.code, self.files.python)
-        self.classes = Classes(self.code, self.reader, self.files.python_with)
+        self.classes = Classes(self.code, self.reader)
         self.symbols = Symbols(self.code, self.files, self.classes)
         self.graph = ImportGraph(self.code)
+        self._tests_matter = tests_matter
         environ = _tool_environment(os.environ)
         self.ty: Resolver = Ty(workspace, self.files.text, environ=environ, python=python, roots=self._roots)
         self.pyrefly: Resolver = Pyrefly(workspace, self.files.text, environ=environ, python=python, roots=self._roots)
@@ -47,14 +57,23 @@ class Terrain:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, reader: TreeReader, tree: TreeId, *, workspace: Path, cache: Path | None, python: Path | None = None
+        cls,
+        reader: TreeReader,
+        tree: TreeId,
+        *,
+        workspace: Path,
+        cache: Path | None,
+        python: Path | None = None,
+        tests_matter: bool = True,
     ) -> AsyncGenerator[Terrain]:
         """`workspace` is a folder that holds `tree`; `cache` the index's file; `python` the interpreter of the project's environment.
+
+        `tests_matter`: `affected_tests` will be asked, so the import graph is made while a resolver is at work.
 
         Resolver processes start at the first need and are gone when this is left.
         """
         index = Index(reader, cache)
-        terrain = cls(reader, tree, index, workspace, python)
+        terrain = cls(reader, tree, index, workspace, python, tests_matter=tests_matter)
         try:
             yield terrain
         finally:
@@ -112,11 +131,15 @@ class Terrain:
         asked = spots if symbol.owner is None else tuple({spot.path: spot for spot in spots}.values())
         if symbol.kind == "module":
             asked = ()
-        search = Search(self.files, self.ty, self.pyrefly, meanwhile=lambda: self.graph.importers)
+        search = Search(self.files, self.ty, self.pyrefly, meanwhile=self._meanwhile)
         named = tuple(spot for function in functions for spot in self._function_spots(function))
         return await search.run(
             symbol.name, self.judge(symbol, functions), asked[:_MOST_OWNERS_ASKED], known=(*spots, *named)
         )
+
+    def _meanwhile(self) -> None:
+        if self._tests_matter:
+            _ = self.graph.importers
 
     def _function_spots(self, function: ClassId) -> tuple[Spot, ...]:
         found = self.code.facts(function.path).definitions

@@ -218,9 +218,14 @@ class PythonFile:
 
 @cache
 def word_pattern(word: str) -> re.Pattern[bytes]:
-    """Matches the word where no letter, digit or underscore touches it; the letter of an escape such as `\\n` doesn't count."""
-    before = rb"(?:(?<![\w\x80-\xff])|(?<=\\[abfnrtv]))"
-    return re.compile(before + re.escape(word.encode()) + rb"(?![\w\x80-\xff])")
+    """Matches the word where no letter, digit or underscore touches it; the letter of an escape such as `\\n` doesn't count.
+
+    The word comes first in the pattern: a search then runs at the speed of a search for plain bytes.
+    """
+    plain = re.escape(word.encode())
+    alone = rb"(?<![\w\x80-\xff]" + plain + rb")"
+    escaped = rb"(?<=\\[abfnrtv]" + plain + rb")"
+    return re.compile(plain + rb"(?![\w\x80-\xff])(?:" + alone + rb"|" + escaped + rb")")
 
 
 def _statement_of(node: Node) -> Node:

@@ -157,9 +157,11 @@ class CrashingContent:
         self._fuse()
         return merge
 
-    def restore(self, tree: TreeId, into: Path, *, was: TreeId | None = None) -> int:
+    def restore(
+        self, tree: TreeId, into: Path, *, was: TreeId | None = None, only: Callable[[str], bool] | None = None
+    ) -> int:
         self._fuse()
-        count = self._content.restore(tree, into, was=was)
+        count = self._content.restore(tree, into, was=was, only=only)
         self._fuse()
         return count
 

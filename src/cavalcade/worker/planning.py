@@ -31,22 +31,37 @@ async def make_plan(shop: Workshop, state: RunState, plan_round: int) -> Propose
         raise ObjectiveNotUnderstood(f"no recipe is known for {state.objective!r}")
     content = shop.content_of(state)
     folder = shop.workspace / f"plan-{plan_round}"
-    await asyncio.to_thread(content.restore, state.head_tree, folder)
+    await asyncio.to_thread(content.restore, state.head_tree, folder, only=_matters_to_resolvers)
     around = surroundings(shop, state)
     python = find_python(around)
     async with Terrain.open(
-        content, state.head_tree, workspace=folder, cache=shop.index_cache, python=python
+        content,
+        state.head_tree,
+        workspace=folder,
+        cache=shop.index_cache,
+        python=python,
+        tests_matter=state.settings.tests,
     ) as terrain:
+        terrain.warm()
         outcome = await recipe_named(call.name).plan(call, terrain)
         edits, left_out = chosen(outcome.edits, state.settings)
         check_names(edits)
         if not any(edit.kind != "residual" for edit in edits):
             raise RecipeRefused("nothing is left to change", hint="widen --only, or narrow --without")
-        affected = terrain.affected_tests({path for edit in edits for path in (edit.path, edit.moved_from) if path})
-    tests = await _plan_tests(shop, state, folder, around, affected)
+        changed = {path for edit in edits for path in (edit.path, edit.moved_from) if path}
+        affected = terrain.affected_tests(changed) if state.settings.tests else None
+    tests = TestPlan(refused="switched off with --no-tests")
+    if affected is not None:
+        tests = await _plan_tests(shop, state, folder, around, affected)
+    shop.janitor.discard(folder)
     plan = _assemble(content, state, call, outcome, edits, left_out, tests)
     sealed, data = seal(plan)
     return ProposePlan(plan_round, sealed, content.write(data), outcome.decisions)
+
+
+def _matters_to_resolvers(path: str) -> bool:
+    """Sources and settings: the rest is searched in the store."""
+    return path.endswith((".py", ".pyi", ".toml", ".cfg", ".ini", "py.typed"))
 
 
 def surroundings(shop: Workshop, state: RunState) -> Surroundings:
@@ -64,8 +79,6 @@ async def _plan_tests(
     shop: Workshop, state: RunState, folder: Path, around: Surroundings, affected: AffectedTests
 ) -> TestPlan:
     """Raises SandboxUnavailable: a run that should be tested and can't be is not planned."""
-    if not state.settings.tests:
-        return TestPlan(refused="switched off with --no-tests")
     if not affected.whole and not affected.files and not state.settings.test_command:
         return TestPlan(refused=f"no test can notice the change: {affected.why}")
     plan = await plan_tests(

@@ -11,6 +11,7 @@ from cavalcade.content.port import ContentStore
 from cavalcade.domain.run import RunState
 from cavalcade.kernel.clock import Clock
 from cavalcade.sandbox.port import Sandbox
+from cavalcade.sandbox.scratch import Janitor
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Workshop:
     clock: Clock
     sandbox: Callable[[], Awaitable[Sandbox]]
     workspace: Path
+    janitor: Janitor
     index_cache: Path
     home: Path
     search_path: str
