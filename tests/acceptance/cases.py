@@ -88,6 +88,7 @@ CASES = (
             "tests/test_deserialization.py tests/test_fields.py tests/test_options.py tests/test_registry.py "
             "tests/test_schema.py tests/test_serialization.py"
         ),
+        left={"tests/test_decorators.py": 2},  # a class of the tests' own
         facts=(Fact("src/marshmallow/fields.py", r'"Nested"', holds=False),),
         mentioned=("src/marshmallow/schema.py",),
     ),
@@ -168,10 +169,11 @@ CASES = (
     Case(
         "B2-httpx-class-reexported",
         "httpx",
-        "rename httpx._status_codes:codes to status_codes",
+        # A test demands that the exported names are in order: another letter in front, and the run rightly stops.
+        "rename httpx._status_codes:codes to codes_by_number",
         "codes",
-        "status_codes",
-        works="import httpx; assert httpx.status_codes.OK == 200 and 'status_codes' in httpx.__all__",
+        "codes_by_number",
+        works="import httpx; assert httpx.codes_by_number.OK == 200 and 'codes_by_number' in httpx.__all__",
         must_change=_paths(
             "httpx/__init__.py httpx/_client.py httpx/_main.py httpx/_models.py httpx/_status_codes.py "
             "tests/client/test_redirects.py tests/test_status_codes.py"
@@ -191,7 +193,7 @@ CASES = (
         ),
         # The parameter of that name of another function, `secho`, and those who give it.
         left={"src/click/termui.py": 2, "tests/test_termui.py": 2, "tests/test_options.py": 1},
-        mentioned=("docs/utils.md",),
+        mentioned=("src/click/utils.py",),
     ),
     Case(
         "B4-click-class-attribute",
@@ -216,8 +218,7 @@ CASES = (
         "invoke",
         "run_callback",
         works="import click; click.Command.run_callback; click.Group.run_callback",
-        must_change=_paths("src/click/core.py tests/test_commands.py"),
-        may_change=_paths("docs/commands.md docs/advanced.md docs/complex.md"),
+        must_change=_paths("src/click/core.py tests/test_basic.py tests/test_commands.py"),
         left=None,
         facts=(
             # Methods of the same name of classes that have nothing to do with it.
