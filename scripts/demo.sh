@@ -25,7 +25,8 @@ rm -rf "$scratch"
 mkdir -p "$scratch"
 git clone --quiet --no-hardlinks "$root" "$scratch/project"
 cd "$scratch/project"
-echo "A copy of this repository is in $scratch/project; the class $symbol of $file will be called $new."
+echo "A copy of this repository is in $scratch/project."
+echo "Its class $symbol, in $file, will be called $new."
 
 chapter "1. Ask. A plan is made, and nothing happens until it is approved"
 show "cavalcade run \"rename $module:$symbol to $new\" --python .venv/bin/python"
@@ -33,7 +34,7 @@ status=0
 cavalcade run "rename $module:$symbol to $new" --python "$root/.venv/bin/python" </dev/null || status=$?
 [ $status = 3 ] || exit $status # 3: it waits for a person
 
-chapter "2. Approve. Each edit passes the gates, then the tests that can notice the change run before and after, in the sandbox"
+chapter "2. Approve. Edits pass the gates; then the tests that can notice them run, before and after, in the sandbox"
 say approve last
 branch=$(git for-each-ref --format='%(refname:short)' refs/heads/cavalcade)
 
