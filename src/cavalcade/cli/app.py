@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cavalcade import __version__
-from cavalcade.cli.failures import PIPE_CLOSED, USAGE, Interrupted, OutputClosed, disk_full, report_failure
+from cavalcade.cli.failures import PIPE_CLOSED, USAGE, disk_full, report_failure
 from cavalcade.cli.terminal import Terminal
-from cavalcade.kernel.errors import CavalcadeError, UsageError
+from cavalcade.kernel.errors import CavalcadeError, Interrupted, OutputClosed, UsageError
 
 if TYPE_CHECKING:
     from cavalcade.cli.compose import System

@@ -6,7 +6,7 @@ import errno
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from cavalcade.kernel.errors import CavalcadeError, LedgerUnwritable
+from cavalcade.kernel.errors import CavalcadeError, Defect, Interrupted, LedgerUnwritable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,27 +18,6 @@ if TYPE_CHECKING:
 DONE, DEFECT, USAGE, WAITS, STOPPED = 0, 1, 2, 3, 10
 INTERRUPTED, PIPE_CLOSED = 130, 141
 """128 + SIGINT, 128 + SIGPIPE: what a shell expects."""
-
-
-class Defect(CavalcadeError):
-    """A mistake of Cavalcade itself."""
-
-    code = "defect"
-    exit_status = DEFECT
-
-
-class OutputClosed(CavalcadeError):
-    """Whoever read our output has gone, as `head` does."""
-
-    code = "output-closed"
-    exit_status = PIPE_CLOSED
-
-
-class Interrupted(CavalcadeError):
-    """Ctrl-C."""
-
-    code = "interrupted"
-    exit_status = INTERRUPTED
 
 
 def disk_full(error: OSError) -> LedgerUnwritable | None:

@@ -13,7 +13,8 @@ from cavalcade.content.lines import is_binary, merge_lines
 from cavalcade.content.objects import EXECUTABLE, FILE, Object, new_object
 from cavalcade.content.port import Conflict, Entry, Merge
 from cavalcade.content.renames import find_renames
-from cavalcade.content.trees import Difference, PathClash, Trees
+from cavalcade.content.trees import Difference, Trees
+from cavalcade.kernel.errors import PathClash
 from cavalcade.kernel.ids import BlobId, TreeId
 
 _Changes = dict[str, Difference]

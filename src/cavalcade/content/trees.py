@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cavalcade.content.objects import FOLDER, Object, check_path, new_tree, parse_tree, printable_path
 from cavalcade.content.port import Entry
-from cavalcade.kernel.errors import ContentError
+from cavalcade.kernel.errors import PathClash
 from cavalcade.kernel.ids import BlobId, TreeId
 
 EMPTY_TREE = TreeId("4b825dc642cb6eb9a060e54bf8d69288fbee4904")
@@ -19,16 +19,6 @@ _FLAT_BUDGET = 500_000
 """Cached paths over all flattened trees: some 60 MB, or seventy states of a tree of 7,000 files."""
 _PARSED_BUDGET = 200_000
 """Cached entries over all parsed tree objects."""
-
-
-class PathClash(ContentError):
-    """A path would be a file and a folder at once."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(
-            f"{printable_path(path)} would be a file and a folder at once", hint="remove one of them in the same commit"
-        )
-        self.path = path
 
 
 class Difference(NamedTuple):
@@ -163,7 +153,7 @@ class Trees:
                     here = None
                 if here is not None and here.mode != FOLDER:
                     if any(_adds(step.below)):
-                        raise PathClash(prefix + name)
+                        raise PathClash(prefix + name, shown=printable_path(prefix + name))
                 else:
                     below = self._edit(f"{prefix}{name}/", here.blob if here else None, step.below, made)
                     entries.pop(name, None)
@@ -173,7 +163,7 @@ class Trees:
                 del entries[name]
             if step.put is not None:
                 if name in entries and entries[name].mode == FOLDER:
-                    raise PathClash(prefix + name)
+                    raise PathClash(prefix + name, shown=printable_path(prefix + name))
                 entries[name] = step.put
         if not entries:
             return None

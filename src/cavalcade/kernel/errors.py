@@ -12,6 +12,7 @@
         NotARepository
         RepositoryNotUsable               empty, bare, objects missing ...
         ObjectMissing
+        PathClash                         a path would be a file and a folder at once
       LedgerError                     6   the record
         LedgerDamaged                     names the first bad position
         LedgerUnwritable                  disk full, read-only
@@ -21,8 +22,11 @@
       ToolFailed                      8   an external program did not do its work
         ServerGone                        a resolver ended, or did not answer in time
       Busy                            9   another process holds it
+      Defect                          1   a mistake of Cavalcade itself
+      Interrupted                   130   Ctrl-C
+      OutputClosed                  141   whoever read our output has gone, as `head` does
 
-Exit status 1 is for a defect of Cavalcade itself, 3 for a run that waits for a person, 10 for a run that stopped without landing.
+Exit status 3 is for a run that waits for a person, 10 for a run that stopped without landing.
 """
 
 from __future__ import annotations
@@ -104,6 +108,16 @@ class ObjectMissing(ContentError):
     code = "object-missing"
 
 
+class PathClash(ContentError):
+    """`path` is the one that clashes."""
+
+    code = "path-clash"
+
+    def __init__(self, path: str, *, shown: str) -> None:
+        super().__init__(f"{shown} would be a file and a folder at once", hint="remove one of them in the same commit")
+        self.path = path
+
+
 class LedgerError(CavalcadeError):
     code = "ledger"
     exit_status = 6
@@ -142,3 +156,17 @@ class ServerGone(ToolFailed):
 class Busy(CavalcadeError):
     code = "busy"
     exit_status = 9
+
+
+class Defect(CavalcadeError):
+    code = "defect"
+
+
+class Interrupted(CavalcadeError):
+    code = "interrupted"
+    exit_status = 130
+
+
+class OutputClosed(CavalcadeError):
+    code = "output-closed"
+    exit_status = 141
