@@ -21,8 +21,8 @@ _COMMENT = re.compile(rb"#[^\n]*")
 _NAME = re.compile(rb"[\w.]+|\*")
 
 
-_CLASS = re.compile(rb"^[ \t]*class[ \t]+\w+[^(:\n]*\(([^)]*)", re.MULTILINE)
-_BASE = re.compile(rb"([\w\x80-\xff]+)[ \t]*(?:[,\[\n#]|\Z)")
+_CLASS = re.compile(rb"^[ \t]*class[ \t]+\w+[^(:\n]*\((.{1,2000}?)\)[ \t]*:", re.MULTILINE | re.DOTALL)
+_WORD = re.compile(rb"[\w\x80-\xff]+")
 _RENAMED = re.compile(rb"([\w\x80-\xff]+)[ \t]+as[ \t]+[\w\x80-\xff]+")
 
 
@@ -72,12 +72,12 @@ def _names(part: bytes) -> tuple[str, ...]:
 
 
 def base_names(data: bytes) -> tuple[str, ...]:
-    """The last names of the base classes in a file, and the names that it imports under another; more rather than fewer."""
+    """The words in the base classes of a file, and the names that it imports under another; more rather than fewer."""
     if b"class" not in data:
         return ()
     found: dict[str, None] = {}
     for bases in _CLASS.findall(data):
-        found.update((name.decode(errors="replace"), None) for name in _BASE.findall(bases))
+        found.update((name.decode(errors="replace"), None) for name in _WORD.findall(bases))
     if found:
         found.update((name.decode(errors="replace"), None) for name in _RENAMED.findall(data))
     return tuple(found)

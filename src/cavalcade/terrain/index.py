@@ -90,7 +90,7 @@ class Index:
         return self._scanned("imports", blobs, self._imports, scan, self._decode_imports)
 
     def base_names(self, blobs: Iterable[BlobId]) -> Mapping[BlobId, tuple[str, ...]]:
-        """The last names of base classes, and names imported under another, of many blobs at once."""
+        """The words in base classes, and names imported under another, of many blobs at once."""
         return self._scanned("bases", blobs, self._bases, base_names, self._decode_bases)
 
     def _scanned(
