@@ -419,12 +419,14 @@ def test_files_whose_names_are_not_text_are_shown_with_escapes_and_named_when_in
     assert_says(said, 2, "names are not UTF-8 text", "expected: names in UTF-8", "caf\\xe9/use.py", "hint: rename them")
 
 
-def test_tests_that_do_not_come_to_their_end_are_said_in_the_report(tmp_path: Path) -> None:
+def test_tests_that_do_not_come_to_their_end_prove_nothing_so_nothing_lands(tmp_path: Path) -> None:
     endless = "import threading\n\nfrom prices import total\n\n\ndef test_a():\n    total([])\n\n\n"
     endless += "def test_b():\n    threading.Event().wait()\n"
     project = shop(tmp_path, **{"test_prices.py": endless, "cavalcade.toml": "[tests]\ntimeout_s = 2\n"})
     said = project.run("--yes", tests=True)
-    assert said.status == 0, said
+    assert said.status == 10, said
+    assert project.branches() == []
+    assert "the tests did not run to their end" in said.out
     assert "not finished" in said.out
     assert "before: ended by the wall limit" in said.out
     assert "after: ended by the wall limit" in said.out

@@ -1,7 +1,8 @@
 """Gate `tests`: the affected tests on the tree before and on the tree after, in the sandbox, compared by test id.
 
 A test that passed before and doesn't pass now speaks against the change. It is run once more on its own, on both sides, before it
-counts: what fails by chance is told apart from what was broken.
+counts: what fails by chance is told apart from what was broken. A suite that doesn't get through, on either side, proves nothing: the
+verdict is `failed`.
 """
 
 from __future__ import annotations
@@ -27,8 +28,6 @@ GATE = "tests"
 _RETRIED_AT_MOST = 200
 """More lost tests than that are no accident: they count as lost without a second run."""
 _FINDINGS = 20
-
-Rename = Callable[[str], str]
 
 
 class SuiteDetails(Struct, frozen=True):
@@ -85,7 +84,7 @@ class Suite:
             unfinished=() if _custom(plan) else _unfinished(old, new),
             failures=failure_places(new, lost),
         )
-        verdict: Verdict = "failed" if lost else "passed"
+        verdict: Verdict = "failed" if lost or details.unfinished else "passed"
         return self._receipt(question, verdict, details, started, _told(old, new, details))
 
     async def rejudge(self, receipt: Receipt) -> Receipt:

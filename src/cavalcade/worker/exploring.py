@@ -29,7 +29,8 @@ def explore(shop: Workshop, state: RunState, task: TaskState, history: Sequence[
     bounce, receipts = _last_bounce(task.spec.id, history)
     details = _details(shop, state, receipts)
     tried = _tried(task.spec.id, history)
-    retry = _next_try(task, sealed, _led_to(receipts, details), tried)
+    told = details is None or not details.unfinished
+    retry = _next_try(task, sealed, _led_to(receipts, details), tried) if told else None
     finding, places = _explain(bounce, receipts, details, sealed, task)
     return RecordExploration(task=task.spec.id, attempt=task.attempt, finding=finding, places=places, retry=retry)
 
@@ -88,6 +89,13 @@ def _explain(
         places = tuple(Place(path=f.path, line=f.line, column=f.column, why=f.message) for f in findings)
         what = bounce.reason or ", ".join(bounce.gates)
         return what, (*places, *bounce.places)[:_SHOWN_PLACES]
+    if details.unfinished:
+        why = " and ".join(details.unfinished)
+        finding = (
+            f"the tests did not run to their end ({why}), so nothing can be said of the change; give them more time or another "
+            "command in cavalcade.toml, or use --no-tests"
+        )
+        return finding, _suspects(details.failures, sealed, task)
     reasons = Counter[str]()
     for place in details.failures:
         reasons[f"{place.type}: {place.message}".partition("\n")[0].removeprefix(": ")] += len(place.tests)
