@@ -12,6 +12,7 @@ from cavalcade.content.objects import printable_path
 from cavalcade.content.port import ContentStore
 from cavalcade.domain.plan import seal
 from cavalcade.domain.run import ProposePlan, RunState
+from cavalcade.gates.change import is_python
 from cavalcade.gates.discovery import Surroundings, find_python, plan_tests
 from cavalcade.kernel.errors import ObjectiveNotUnderstood, RecipeRefused
 from cavalcade.kernel.ids import TaskId
@@ -48,8 +49,7 @@ async def make_plan(shop: Workshop, state: RunState, plan_round: int) -> Propose
         check_names(edits)
         if not any(edit.kind != "residual" for edit in edits):
             raise RecipeRefused("nothing is left to change", hint="widen --only, or narrow --without")
-        changed = {path for edit in edits for path in (edit.path, edit.moved_from) if path}
-        affected = terrain.affected_tests(changed) if state.settings.tests else None
+        affected = terrain.affected_tests(_deciding(edits)) if state.settings.tests else None
     tests = TestPlan(refused="switched off with --no-tests")
     if affected is not None:
         tests = await _plan_tests(shop, state, folder, around, affected)
@@ -57,6 +57,12 @@ async def make_plan(shop: Workshop, state: RunState, plan_round: int) -> Propose
     plan = _assemble(content, state, call, outcome, edits, left_out, tests)
     sealed, data = seal(plan)
     return ProposePlan(plan_round, sealed, content.write(data), outcome.decisions)
+
+
+def _deciding(edits: Iterable[FileEdit]) -> set[str]:
+    """The paths that decide which tests are run: certain edits, and tried ones in Python files. See `verifying` for the others."""
+    counted = [edit for edit in edits if edit.kind != "residual" or is_python(edit.path)]
+    return {path for edit in counted for path in (edit.path, edit.moved_from) if path}
 
 
 def _matters_to_resolvers(path: str) -> bool:

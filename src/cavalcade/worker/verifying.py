@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from cavalcade.agents.port import approved_plan
 from cavalcade.content.port import Conflict, ContentStore
 from cavalcade.domain.run import JudgeTask, RunState, TaskState
+from cavalcade.gates.change import is_python
 from cavalcade.gates.config import edit_config, renames
 from cavalcade.gates.defaults import tree_gates
 from cavalcade.gates.port import Question
 from cavalcade.gates.run import judge
 from cavalcade.gates.suite import Suite
 from cavalcade.kernel.ids import CommitId, RunId, TreeId
-from cavalcade.protocol.plan import Place, Plan
+from cavalcade.protocol.plan import Place, Plan, TestPlan
 from cavalcade.protocol.receipt import Receipt
 from cavalcade.terrain.index import Index
 from cavalcade.worker.workshop import Workshop
@@ -29,7 +32,7 @@ async def verify(shop: Workshop, state: RunState, run: RunId, task: TaskState) -
     gates = tree_gates(Index(content, shop.index_cache))
     receipts = await judge(gates, question, content, shop.clock)
     if not any(receipt.verdict == "failed" for receipt in receipts) and state.settings.tests:
-        receipts.append(await _run_tests(shop, content, state, merge.tree, plan))
+        receipts.append(await _run_tests(shop, content, state, task, merge.tree, plan))
     failed = [receipt for receipt in receipts if receipt.verdict == "failed"]
     return JudgeTask(
         task=task.spec.id,
@@ -42,10 +45,20 @@ async def verify(shop: Workshop, state: RunState, run: RunId, task: TaskState) -
     )
 
 
-async def _run_tests(shop: Workshop, content: ContentStore, state: RunState, tree: TreeId, plan: Plan) -> Receipt:
+async def _run_tests(
+    shop: Workshop, content: ContentStore, state: RunState, task: TaskState, tree: TreeId, plan: Plan
+) -> Receipt:
     timeout_s = state.settings.test_timeout_s
     suite = Suite(content, shop.sandbox, shop.workspace, shop.clock, shop.home, timeout_s)
-    return await suite.judge(state.head_tree, tree, plan.tests, renames(plan))
+    return await suite.judge(state.head_tree, tree, _tests_of(plan, task), renames(plan))
+
+
+def _tests_of(plan: Plan, task: TaskState) -> TestPlan:
+    """The plan's selection, and the whole suite once a residual edit is tried in a file that no import leads to."""
+    tried = [edit.path for edit in plan.edits if edit.number in task.retry]
+    if all(is_python(path) for path in tried):
+        return plan.tests
+    return msgspec.structs.replace(plan.tests, selection=(), why="a file was tried of which nobody knows who reads it")
 
 
 def _result_commit(content: ContentStore, state: RunState, run: RunId, task: TaskState, tree: TreeId) -> CommitId:
