@@ -45,8 +45,8 @@ def run() -> list[Row]:
 
     return [
         _row(f"append, {PRODUCERS} producers, {BATCH} events each time", _ours(drafts, PRODUCERS, BATCH), in_batches),
-        _row(f"append, {PRODUCERS} producers, 1 event each time", _ours(drafts, PRODUCERS, 1), in_batches),
-        _row(f"append, 1 producer, {BATCH} events each time", _ours(drafts, 1, BATCH), in_batches),
+        _row(f"append, {PRODUCERS} producers, 1 event each time", _ours(drafts, PRODUCERS, 1), in_batches, None),
+        _row(f"append, 1 producer, {BATCH} events each time", _ours(drafts, 1, BATCH), in_batches, None),
         _row("append, 1 producer, 1 event each time, against 1 per commit", _ours(singles, 1, 1), one_by_one),
         _row(f"append, {PRODUCERS} producers, 1 event each time, against 1 per commit", _ours(drafts, PRODUCERS, 1), one_by_one),
     ]  # fmt: skip
@@ -124,7 +124,8 @@ def _raw(folder: Path, bodies: Sequence[str], batch: int) -> float:
     return len(bodies) / seconds
 
 
-def _row(name: str, ours: Callable[[Path], float], peer: Callable[[Path], float]) -> Row:
+def _row(name: str, ours: Callable[[Path], float], peer: Callable[[Path], float], target: float | None = TARGET) -> Row:
+    """Without a target the row only tells."""
     our_rates: list[float] = []
     peer_rates: list[float] = []
     for _ in range(ROUNDS):
@@ -137,8 +138,8 @@ def _row(name: str, ours: Callable[[Path], float], peer: Callable[[Path], float]
         ours=f"{statistics.median(our_rates):,.0f}/s",
         peer=f"{statistics.median(peer_rates):,.0f}/s raw sqlite3",
         ratio=ratio,
-        target=f">= {TARGET}",
-        ok=ratio >= TARGET,
+        target="none" if target is None else f">= {target}",
+        ok=target is None or ratio >= target,
     )
 
 
