@@ -254,3 +254,15 @@ async def test_several_definitions_of_one_name_change_together() -> None:
     tried = await attempt("rename m:old to new", {"m.py": source, "fast.py": "def old(): ...\n"})
     assert "def new" in tried.text("m.py")
     assert "if new:\n    new()" in tried.text("m.py")
+
+
+async def test_exported_names_that_were_in_order_stay_in_order() -> None:
+    source = (
+        '__all__ = [\n    "alpha",\n    "Beta",\n    "old",\n    "zulu",\n]\nalpha = Beta = zulu = 1\ndef old(): ...\n'
+    )
+    tried = await attempt("rename m:old to zz", {"m.py": source})
+    assert tried.text("m.py").startswith('__all__ = [\n    "alpha",\n    "Beta",\n    "zulu",\n    "zz",\n]\n')
+    moved = await attempt("rename m:old to all_first", {"m.py": source})
+    assert moved.text("m.py").startswith('__all__ = [\n    "all_first",\n    "alpha",\n    "Beta",\n    "zulu",\n]\n')
+    unordered = await attempt("rename m:old to zz", {"m.py": source.replace('"alpha",', '"zulu",', 1)})
+    assert unordered.text("m.py").startswith('__all__ = [\n    "zulu",\n    "Beta",\n    "zz",\n    "zulu",\n]\n')

@@ -14,6 +14,7 @@ from cavalcade.protocol.decision import Alternative, Decision
 from cavalcade.protocol.plan import EditKind, Mention, Place, RecipeCall
 from cavalcade.recipes import names
 from cavalcade.recipes.edits import EditSet, Replacement, dedupe
+from cavalcade.recipes.exports import reordered
 from cavalcade.recipes.port import Outcome
 from cavalcade.recipes.rename_module import rename_module
 from cavalcade.recipes.textual import Reading, Texts
@@ -204,7 +205,11 @@ class _Plan:
             if self._symbol.kind == "parameter" and not self._concerns_parameter(token, near):
                 continue
             source = self._terrain.files.python(token.path).source
-            self._take_reading(texts.read(token), token.path, source, token.start, token.end)
+            reading = texts.read(token)
+            if token.role == "export" and reading.sort == "reference":
+                for replacement in reordered(token, self._new):
+                    self._edits.add("reference", token.path, replacement)
+            self._take_reading(reading, token.path, source, token.start, token.end)
 
     def _concerns_parameter(self, token: Token, near: set[str]) -> bool:
         """A parameter's name is a common word: only text in files that use it, and docstrings of its own functions, are its business."""
