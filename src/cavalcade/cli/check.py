@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 from rich.text import Text
@@ -15,6 +14,7 @@ from cavalcade.gates.defaults import edit_gates, tree_gates
 from cavalcade.gates.suite import Suite
 from cavalcade.kernel.errors import LedgerDamaged, ToolFailed, UsageError
 from cavalcade.kernel.ids import RunId
+from cavalcade.sandbox.scratch import discard
 from cavalcade.supervisor.recheck import Rechecked, receipts_of, recheck
 from cavalcade.supervisor.timeline import count, duration
 from cavalcade.terrain.index import Index
@@ -61,7 +61,8 @@ async def _gates(system: System, terminal: Terminal, run: RunId) -> list[Recheck
     suite = Suite(
         content, system.sandbox, workspace, system.clock, home_folder(system.environ), state.settings.test_timeout_s
     )
-    gates = [*edit_gates(), *tree_gates(Index(content, system.folder.index_cache))]
+    index = Index(content, system.folder.index_cache)
+    gates = [*edit_gates(), *tree_gates(index)]
     total = len(receipts_of(history))
     results: list[Rechecked] = []
     try:
@@ -71,7 +72,8 @@ async def _gates(system: System, terminal: Terminal, run: RunId) -> list[Recheck
             if terminal.live:
                 terminal.console.print(f"{len(results)} of {total}", end="\r")
     finally:
-        shutil.rmtree(workspace, ignore_errors=True)
+        index.close()
+        discard(workspace)
     return results
 
 

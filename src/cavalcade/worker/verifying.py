@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import msgspec
 
 from cavalcade.agents.port import approved_plan
@@ -29,8 +31,8 @@ async def verify(shop: Workshop, state: RunState, run: RunId, task: TaskState) -
         return _conflict(state, task, merge.conflicts)
     changed = tuple(sorted(diff.path for diff in content.diff(state.head_tree, merge.tree, context=0)))
     question = Question(state.head_tree, merge.tree, changed, edit_config(plan))
-    gates = tree_gates(Index(content, shop.index_cache))
-    receipts = await judge(gates, question, content, shop.clock)
+    with closing(Index(content, shop.index_cache)) as index:
+        receipts = await judge(tree_gates(index), question, content, shop.clock)
     if not any(receipt.verdict == "failed" for receipt in receipts) and state.settings.tests:
         receipts.append(await _run_tests(shop, content, state, task, merge.tree, plan))
     failed = [receipt for receipt in receipts if receipt.verdict == "failed"]
