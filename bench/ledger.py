@@ -1,4 +1,4 @@
-"""Appends per second of the SQLite ledger, against raw sqlite3 with the same bodies and the same durability (WAL, synchronous=FULL).
+"""Appends per second of the SQLite ledger, against raw sqlite3 with the same rows and the same durability (WAL, synchronous=FULL).
 
 Run alone: `python -m bench.ledger`.
 """
@@ -12,7 +12,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from bench.table import Row
@@ -34,22 +36,37 @@ TARGET = 0.5
 def run() -> list[Row]:
     """Medians of alternating runs; `ratio` is the median of the ratios of neighbouring runs."""
     drafts = _drafts(EVENTS)
-    bodies = asyncio.run(_bodies(drafts))
-    singles, single_bodies = drafts[:SINGLES], bodies[:SINGLES]
+    kept = asyncio.run(_kept(drafts))
+    few = kept._replace(rows=kept.rows[:SINGLES])
 
     def in_batches(folder: Path) -> float:
-        return _raw(folder, bodies, BATCH)
+        return _raw(folder, kept, BATCH)
 
     def one_by_one(folder: Path) -> float:
-        return _raw(folder, single_bodies, 1)
+        return _raw(folder, few, 1)
 
+    def bodies_alone(folder: Path) -> float:
+        return _raw(folder, kept.bodies_alone(), BATCH)
+
+    many = _ours(drafts, PRODUCERS, BATCH)
+    single = _ours(drafts, PRODUCERS, 1)
     return [
-        _row(f"append, {PRODUCERS} producers, {BATCH} events each time", _ours(drafts, PRODUCERS, BATCH), in_batches),
-        _row(f"append, {PRODUCERS} producers, 1 event each time", _ours(drafts, PRODUCERS, 1), in_batches, None),
-        _row(f"append, 1 producer, {BATCH} events each time", _ours(drafts, 1, BATCH), in_batches, None),
-        _row("append, 1 producer, 1 event each time, against 1 per commit", _ours(singles, 1, 1), one_by_one),
-        _row(f"append, {PRODUCERS} producers, 1 event each time, against 1 per commit", _ours(drafts, PRODUCERS, 1), one_by_one),
-    ]  # fmt: skip
+        _row(f"append, {PRODUCERS} producers, {BATCH} events each time", many, in_batches),
+        _row(
+            f"append, {PRODUCERS} producers, {BATCH} each, against bodies without id, hash, index",
+            many,
+            bodies_alone,
+            None,
+        ),
+        _row(f"append, {PRODUCERS} producers, 1 event each time, against batches of {BATCH}", single, in_batches, None),
+        _row(
+            "append, 1 producer, 1 event each time, against 1 per commit",
+            _ours(drafts[:SINGLES], 1, 1),
+            one_by_one,
+            None,
+        ),
+        _row(f"append, {PRODUCERS} producers, 1 event each time, against 1 per commit", single, one_by_one),
+    ]
 
 
 def _drafts(count: int) -> list[Draft]:
@@ -73,15 +90,29 @@ def _drafts(count: int) -> list[Draft]:
     return drafts
 
 
-async def _bodies(drafts: Sequence[Draft]) -> list[str]:
-    """What the ledger stores for them."""
+class _Kept(NamedTuple):
+    """What the ledger stores: its table of events, and the rows in it."""
+
+    schema: tuple[str, ...]
+    rows: list[tuple[object, ...]]
+
+    def bodies_alone(self) -> _Kept:
+        return _Kept(
+            ("CREATE TABLE events (position INTEGER PRIMARY KEY, body TEXT NOT NULL)",),
+            [(row[0], row[-1]) for row in self.rows],
+        )
+
+
+async def _kept(drafts: Sequence[Draft]) -> _Kept:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "ledger.db"
         await _append_all(path, drafts, PRODUCERS, 1)
-        with sqlite3.connect(path) as connection:
-            bodies = [body for (body,) in connection.execute("SELECT body FROM events ORDER BY position")]
-        connection.close()
-    return bodies
+        with closing(sqlite3.connect(path)) as connection:
+            found = connection.execute("SELECT sql FROM sqlite_master WHERE tbl_name = 'events' AND sql IS NOT NULL")
+            schema = tuple(sql for (sql,) in found)
+            columns = "position, stream, version, time_us, previous, id, hash, body"
+            rows = connection.execute(f"SELECT {columns} FROM events ORDER BY position").fetchall()
+    return _Kept(schema, rows)
 
 
 async def _append_all(path: Path, drafts: Sequence[Draft], producers: int, batch: int) -> float:
@@ -108,20 +139,22 @@ def _ours(drafts: Sequence[Draft], producers: int, batch: int) -> Callable[[Path
     return rate
 
 
-def _raw(folder: Path, bodies: Sequence[str], batch: int) -> float:
+def _raw(folder: Path, kept: _Kept, batch: int) -> float:
+    """The same rows into the same table, by `executemany` and nothing else."""
     connection = sqlite3.connect(folder / "raw.db", isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("CREATE TABLE events (position INTEGER PRIMARY KEY, body TEXT NOT NULL)")
+    for statement in kept.schema:
+        connection.execute(statement)
+    insert = f"INSERT INTO events VALUES ({', '.join('?' * len(kept.rows[0]))})"
     start = time.perf_counter()
-    for first in range(0, len(bodies), batch):
+    for first in range(0, len(kept.rows), batch):
         connection.execute("BEGIN IMMEDIATE")
-        rows = [(body,) for body in bodies[first : first + batch]]
-        connection.executemany("INSERT INTO events (body) VALUES (?)", rows)
+        connection.executemany(insert, kept.rows[first : first + batch])
         connection.execute("COMMIT")
     seconds = time.perf_counter() - start
     connection.close()
-    return len(bodies) / seconds
+    return len(kept.rows) / seconds
 
 
 def _row(name: str, ours: Callable[[Path], float], peer: Callable[[Path], float], target: float | None = TARGET) -> Row:
