@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cavalcade.agents.port import Record, approved_plan
@@ -10,15 +10,12 @@ from cavalcade.content.port import Change, ContentStore
 from cavalcade.domain.plan import SealedPlan
 from cavalcade.domain.run import JudgeEdit, ProposeEdit, ProposeTask, TaskState
 from cavalcade.gates.config import edit_config
-from cavalcade.gates.lint import LintGate
 from cavalcade.gates.port import Gate, Question
 from cavalcade.gates.run import judge
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.ids import CommitId, RunId, TaskId, TreeId
 from cavalcade.protocol.plan import PlannedEdit
 from cavalcade.protocol.receipt import Receipt
-
-_REGULAR = frozenset({0o100644, 0o100755})
 
 
 class _Step(NamedTuple):
@@ -41,7 +38,6 @@ class RecipeCoder:
         """
         state = await self._record.load(run)
         sealed = approved_plan(self._content, state)
-        await self._foresee(sealed, state.tasks[task].edits())
         for number in state.tasks[task].edits():
             mine = state.tasks[task]
             if number in mine.applied or number in mine.rejected:
@@ -50,14 +46,6 @@ class RecipeCoder:
             verdict = await self._judge(run, state.tasks[task], sealed, number)
             state = await self._record.execute(run, verdict)
         await self._record.execute(run, ProposeTask(task, attempt))
-
-    async def _foresee(self, sealed: SealedPlan, numbers: Iterable[int]) -> None:
-        """The linter sees all files of the attempt in one go; each edit is then judged from what it said."""
-        edits = [edit for number in numbers if (edit := sealed.edit(number)) is not None and edit.mode in _REGULAR]
-        blobs = [(edit.path, blob) for edit in edits for blob in (edit.before, edit.after) if blob is not None]
-        for gate in self._gates:
-            if isinstance(gate, LintGate):
-                await gate.foresee(blobs, self._content)
 
     async def _judge(self, run: RunId, task: TaskState, sealed: SealedPlan, number: int) -> JudgeEdit:
         edit = sealed.edit(number)

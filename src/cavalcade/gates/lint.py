@@ -5,13 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from cavalcade.content.port import TreeReader
 from cavalcade.gates.change import FileChange, changed_files, is_python, is_regular, setting
 from cavalcade.gates.port import Judgement, Question, from_findings
 from cavalcade.gates.ruff import Hit, Ruff, Source, kind_of
-from cavalcade.kernel.ids import BlobId
 from cavalcade.protocol.receipt import Finding
 
 DEFAULT_PYTHON = "3.13"
@@ -31,14 +30,6 @@ class LintGate:
 
     def tool(self) -> tuple[str, str]:
         return "ruff", self._ruff.version()
-
-    async def foresee(
-        self, files: Iterable[tuple[str, BlobId]], reader: TreeReader, python: str = DEFAULT_PYTHON
-    ) -> None:
-        """Asks once about many files (path, blob) that will be judged one by one soon; their verdicts then need no process."""
-        target = "py" + python.replace(".", "")
-        wanted = [Source(blob, kind_of(path), target) for path, blob in files if is_python(path)]
-        await self._ruff.check(wanted, reader)
 
     async def judge(self, question: Question, reader: TreeReader) -> Judgement:
         python = "py" + setting(question, "lint.python", str, DEFAULT_PYTHON).replace(".", "")
