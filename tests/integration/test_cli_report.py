@@ -113,7 +113,7 @@ async def test_the_plan_shows_files_unclear_places_tests_notes_and_cost(whole: W
         f"... and 20 more; `cavalcade show {report.run} --all`",
         "1 path with uncommitted changes",
         "new.py",
-        "1 affected file, in the sandbox: python -m pytest",
+        "1 affected file, in the sandbox, by python -m pytest",
         "$0.00",
     ):
         assert part in told, told

@@ -87,7 +87,7 @@ def unclear(sheet: Sheet, plan: PlanReport) -> None:
     if plan.mentions:
         sheet.row(
             "mentions",
-            f"{count(len(plan.mentions), 'mention')} in text left as they are (--mentions docs,comments,strings)",
+            f"{count(len(plan.mentions), 'mention')} in text, left alone (--mentions docs,comments,strings)",
         )
         sheet.several("", plan.mentions, place_text)
     if plan.problems:
@@ -99,7 +99,8 @@ def tests_text(tests: TestPlan) -> Text:
     if tests.refused:
         return Text(f"not run: {tests.refused}", "yellow")
     chosen = count(len(tests.selection), "affected file") if tests.selection else "the whole suite"
-    return Text(f"{chosen}, in the sandbox: {shlex.join(tests.command)}")
+    how = f"pytest {tests.version}" if tests.version else shlex.join(tests.command)
+    return Text(f"{chosen}, in the sandbox, by {how}")
 
 
 def next_commands(run: str) -> Text:

@@ -127,7 +127,7 @@ def _of_task(
             residual = f", with residual edits {_numbers(payload.residual)}" if payload.residual else ""
             return "plain", f"attempt {payload.attempt} started{residual}"
         case e.TaskProposed():
-            return "plain", f"attempt {payload.attempt} ready to be judged at {payload.commit[:10]}"
+            return "plain", f"attempt {payload.attempt} done at {payload.commit[:10]}; the whole tree is judged next"
         case e.TaskBounced():
             return "bad", f"attempt {payload.attempt} bounced by {', '.join(payload.gates)}: {payload.reason}"
         case e.ExplorationRecorded():
