@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sysconfig
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -48,7 +49,7 @@ def tool(name: str) -> Path:
     return path
 
 
-class Resolver:
+class Resolver(ABC):
     """One language server over a workspace folder. Starts at the first question, or before it by `warm`."""
 
     name = "resolver"
@@ -74,11 +75,13 @@ class Resolver:
         self._versions = itertools.count(2)
         self._slots = asyncio.Semaphore(_OVERLAP)
 
+    @abstractmethod
     def _argv(self) -> tuple[str, ...]:
-        raise NotImplementedError
+        """The server's command."""
 
+    @abstractmethod
     def _settings(self, section: str) -> object:
-        raise NotImplementedError
+        """The answer to the server's `workspace/configuration`."""
 
     def _options(self) -> Message:
         return {}
