@@ -42,8 +42,10 @@ chapter "3. Go back to the middle of the run"
 applied=$(cavalcade log last --type edit.applied --json | python3 -c 'import json, sys; print(*(json.loads(line)["version"] for line in sys.stdin))')
 read -ra events <<<"$applied"
 say restore last --at "${events[(${#events[@]} - 1) / 2]}" --into "$scratch/middle"
-count() { grep -rlw "$new" "$@" --include='*.py' | wc -l; }
-echo "Files with the new name: 0 at the start, $(count "$scratch/middle") in the middle, $(git grep -lw "$new" "$branch" -- '*.py' | wc -l) in the result."
+mapfile -t files < <(git diff --name-only "HEAD...$branch")
+count() { grep -lw "$new" "${files[@]/#/$1/}" | wc -l; }
+echo "Of the ${#files[@]} files, $(count .) have the new name at the start, $(count "$scratch/middle") in the middle," \
+  "$(git grep -lw "$new" "$branch" -- "${files[@]}" | wc -l) in the result."
 
 chapter "4. Ask why a line is as it is"
 say why "$file:$(git grep -n "^class $new" "$branch" -- "$file" | cut -d: -f3)" --run last
