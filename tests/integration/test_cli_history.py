@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cavalcade.content.git import GitContentStore
 from cavalcade.kernel.errors import NotRecorded, UsageError
 from cavalcade.kernel.ids import EventId, ProjectId, TreeId
-from cavalcade.ledger.memory import MemoryLedger
 from cavalcade.protocol import events as e
 from cavalcade.protocol.events import decode
 from cavalcade.supervisor.history import (
@@ -23,9 +21,7 @@ from cavalcade.supervisor.history import (
     moment_of_run,
     tree_at,
 )
-from cavalcade.supervisor.runs import RunService
-from cavalcade.testing.clock import FakeClock, SeededEntropy
-from cavalcade.testing.whole_runs import TASK, WholeRuns, a_repository
+from cavalcade.testing.whole_runs import TASK, WholeRuns, whole_runs
 
 FILES = {"shop.py": "def total(items):\n    return sum(items)\n", "test_shop.py": "from shop import total\n"}
 CHANGES = {
@@ -36,12 +32,8 @@ CHANGES = {
 
 @pytest.fixture
 async def whole(tmp_path: Path) -> AsyncIterator[WholeRuns]:
-    clock, entropy = FakeClock(tick_s=1.0), SeededEntropy(7)
-    ledger = MemoryLedger(entropy=entropy)
-    a_repository(tmp_path / "shop", FILES)
-    content = GitContentStore(tmp_path / "content.git")
-    yield WholeRuns(ledger, RunService(ledger, clock, entropy), content, clock, tmp_path / "shop")
-    await ledger.aclose()
+    async with whole_runs(tmp_path, FILES) as runs:
+        yield runs
 
 
 async def test_the_tree_at_each_event_is_the_one_that_the_event_tells_of(whole: WholeRuns) -> None:

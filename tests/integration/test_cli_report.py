@@ -15,20 +15,16 @@ from cavalcade.cli.plan_view import next_commands, plan_sheet
 from cavalcade.cli.progress import Lines, Progress, drawn, row_text
 from cavalcade.cli.report import Report, make_report
 from cavalcade.cli.report_view import headline, report_sheet
-from cavalcade.content.git import GitContentStore
 from cavalcade.domain.run import Abort, Approve, Fail
 from cavalcade.gates.syntax import SyntaxGate
 from cavalcade.kernel.errors import SandboxUnavailable
 from cavalcade.kernel.ids import RunId
-from cavalcade.ledger.memory import MemoryLedger
 from cavalcade.protocol.events import Problem
 from cavalcade.protocol.plan import Place
 from cavalcade.protocol.receipt import Receipt
 from cavalcade.supervisor.recheck import recheck
-from cavalcade.supervisor.runs import RunService
 from cavalcade.supervisor.timeline import row_of
-from cavalcade.testing.clock import FakeClock, SeededEntropy
-from cavalcade.testing.whole_runs import WholeRuns, a_repository
+from cavalcade.testing.whole_runs import WholeRuns, whole_runs
 
 SHOP = "def total(items):\n    return sum(items)\n"
 TEST = "from shop import total\n"
@@ -37,12 +33,8 @@ CHANGES = {"shop.py": SHOP.replace("total", "sum_prices"), "test_shop.py": TEST.
 
 @pytest.fixture
 async def whole(tmp_path: Path) -> AsyncIterator[WholeRuns]:
-    clock, entropy = FakeClock(tick_s=1.0), SeededEntropy(7)
-    ledger = MemoryLedger(entropy=entropy)
-    a_repository(tmp_path / "shop", {"shop.py": SHOP, "test_shop.py": TEST})
-    content = GitContentStore(tmp_path / "content.git")
-    yield WholeRuns(ledger, RunService(ledger, clock, entropy), content, clock, tmp_path / "shop")
-    await ledger.aclose()
+    async with whole_runs(tmp_path, {"shop.py": SHOP, "test_shop.py": TEST}) as runs:
+        yield runs
 
 
 async def report_of(whole: WholeRuns, run: RunId) -> Report:

@@ -8,14 +8,10 @@ from pathlib import Path
 import pygit2
 import pytest
 
-from cavalcade.content.git import GitContentStore
 from cavalcade.kernel.errors import UsageError
 from cavalcade.kernel.ids import RunId
-from cavalcade.ledger.memory import MemoryLedger
-from cavalcade.supervisor.runs import RunService
 from cavalcade.supervisor.why import Explainer, Why, hunk_with, line_in
-from cavalcade.testing.clock import FakeClock, SeededEntropy
-from cavalcade.testing.whole_runs import DECISION, WholeRuns, a_repository, commit_all
+from cavalcade.testing.whole_runs import DECISION, WholeRuns, commit_all, whole_runs
 
 SHOP = "import math\n\n\ndef total(items):\n    return math.fsum(items)\n"
 TEST = "from shop import total\n\n\ndef test_total():\n    assert total([1, 2]) == 3\n"
@@ -24,12 +20,8 @@ CHANGES = {"shop.py": SHOP.replace("total", "sum_prices"), "test_shop.py": TEST.
 
 @pytest.fixture
 async def whole(tmp_path: Path) -> AsyncIterator[WholeRuns]:
-    clock, entropy = FakeClock(tick_s=1.0), SeededEntropy(7)
-    ledger = MemoryLedger(entropy=entropy)
-    a_repository(tmp_path / "shop", {"shop.py": SHOP, "test_shop.py": TEST})
-    content = GitContentStore(tmp_path / "content.git")
-    yield WholeRuns(ledger, RunService(ledger, clock, entropy), content, clock, tmp_path / "shop")
-    await ledger.aclose()
+    async with whole_runs(tmp_path, {"shop.py": SHOP, "test_shop.py": TEST}) as runs:
+        yield runs
 
 
 async def ask(whole: WholeRuns, path: str, line: int) -> Why:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,12 +28,14 @@ from cavalcade.gates.syntax import SyntaxGate
 from cavalcade.kernel.canonical import canonical_bytes
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.ids import CommitId, ProjectId, RunId, TaskId
+from cavalcade.ledger.memory import MemoryLedger
 from cavalcade.ledger.port import Ledger
 from cavalcade.protocol.decision import Alternative, Decision
 from cavalcade.protocol.events import RunRequested, Settings
 from cavalcade.protocol.plan import Place, Plan, PlannedEdit, RecipeCall, TaskSpec, TestPlan
 from cavalcade.protocol.receipt import Receipt
 from cavalcade.supervisor.runs import RunService
+from cavalcade.testing.clock import FakeClock, SeededEntropy
 
 TASK = TaskId("t1")
 DECISION = Decision(
@@ -183,3 +186,14 @@ class WholeRuns:
             details=self.content.write(canonical_bytes(msgspec.to_builtins(details))),
             summary="1 passed before, 1 after",
         )
+
+
+@asynccontextmanager
+async def whole_runs(folder: Path, files: Mapping[str, str]) -> AsyncGenerator[WholeRuns]:
+    """Runs on a new repository `folder/shop` with these files; time ticks by a second, and nothing is random."""
+    clock, entropy = FakeClock(tick_s=1.0), SeededEntropy(7)
+    ledger = MemoryLedger(entropy=entropy)
+    a_repository(folder / "shop", files)
+    content = GitContentStore(folder / "content.git")
+    yield WholeRuns(ledger, RunService(ledger, clock, entropy), content, clock, folder / "shop")
+    await ledger.aclose()

@@ -10,9 +10,8 @@ from cavalcade.domain.plan import SealedPlan
 from cavalcade.domain.run import RecordExploration, RunState, TaskState
 from cavalcade.gates.suite import GATE, SuiteDetails, read_details
 from cavalcade.gates.tests import FailurePlace
-from cavalcade.kernel.ids import TaskId
 from cavalcade.protocol.envelope import Recorded
-from cavalcade.protocol.events import GateJudged, TaskBounced, TaskStarted, decode
+from cavalcade.protocol.events import GateJudged, Payload, TaskBounced, TaskStarted, decode
 from cavalcade.protocol.plan import Place, PlannedEdit
 from cavalcade.protocol.receipt import Receipt
 from cavalcade.worker.workshop import Workshop
@@ -26,18 +25,18 @@ def explore(shop: Workshop, state: RunState, task: TaskState, history: Sequence[
     First those in files that the failures lead to, then all; None when there is nothing new to try.
     """
     sealed = approved_plan(shop.content_of(state), state)
-    bounce, receipts = _last_bounce(task.spec.id, history)
+    payloads = [decode(recorded.event) for recorded in history if recorded.event.task == task.spec.id]
+    bounce, receipts = _last_bounce(payloads)
     details = _details(shop, state, receipts)
-    tried = _tried(task.spec.id, history)
+    tried = {payload.residual for payload in payloads if isinstance(payload, TaskStarted)}
     told = details is None or not details.unfinished
     retry = _next_try(task, sealed, _led_to(receipts, details), tried) if told else None
     finding, places = _explain(bounce, receipts, details, sealed, task)
     return RecordExploration(task=task.spec.id, attempt=task.attempt, finding=finding, places=places, retry=retry)
 
 
-def _last_bounce(task: TaskId, history: Sequence[Recorded]) -> tuple[TaskBounced, list[Receipt]]:
+def _last_bounce(payloads: Sequence[Payload]) -> tuple[TaskBounced, list[Receipt]]:
     """The bounce that is looked into, and the failed verdicts of that attempt."""
-    payloads = [decode(recorded.event) for recorded in history if recorded.event.task == task]
     bounce = next(payload for payload in reversed(payloads) if isinstance(payload, TaskBounced))
     receipts = [
         payload.receipt
@@ -50,12 +49,6 @@ def _last_bounce(task: TaskId, history: Sequence[Recorded]) -> tuple[TaskBounced
 def _details(shop: Workshop, state: RunState, receipts: list[Receipt]) -> SuiteDetails | None:
     kept = next((receipt.details for receipt in receipts if receipt.gate == GATE and receipt.details), None)
     return read_details(shop.content_of(state).read(kept)) if kept else None
-
-
-def _tried(task: TaskId, history: Sequence[Recorded]) -> set[tuple[int, ...]]:
-    from_events = (decode(recorded.event) for recorded in history if recorded.event.task == task)
-    starts = [payload for payload in from_events if isinstance(payload, TaskStarted)]
-    return {payload.residual for payload in starts}
 
 
 def _led_to(receipts: list[Receipt], details: SuiteDetails | None) -> set[str]:
