@@ -1,0 +1,84 @@
+"""The commands about the past: compare, bring back, explain, check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cavalcade.cli.tree import Json, Run, terminal_of, with_system
+
+commands = typer.Typer()
+
+_AT = "An event (`12`, its id, `last`) or a time (`2026-03-01T14:05`, `10m ago`)."
+
+
+@commands.command()
+def diff(
+    context: typer.Context,
+    run: Run,
+    at: Annotated[str, typer.Option(metavar="EVENT|TIME", envvar="CAVALCADE_AT", help=_AT)] = "",
+    stat: Annotated[bool, typer.Option("--stat", envvar="CAVALCADE_STAT", help="Only counts for each file.")] = False,
+    json: Json = False,
+) -> int:
+    """Show what a run has changed, up to its end or to any moment."""
+    from cavalcade.cli.rewind import diff as command
+
+    terminal = terminal_of(context, json)
+    return with_system(terminal, lambda system: command(system, terminal, run, at, stat=stat))
+
+
+@commands.command()
+def restore(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="RUN|PROJECT", help="A run, or a project by its folder.")],
+    at: Annotated[str, typer.Option(metavar="EVENT|TIME", envvar="CAVALCADE_AT", help=_AT)],
+    into: Annotated[
+        Path | None, typer.Option(metavar="DIR", envvar="CAVALCADE_INTO", help="An absent or empty folder.")
+    ] = None,
+    branch: Annotated[
+        str, typer.Option(metavar="NAME", envvar="CAVALCADE_BRANCH", help="A new branch in the repository.")
+    ] = "",
+    json: Json = False,
+) -> int:
+    """Bring back the project as it was at any event or time."""
+    from cavalcade.cli.rewind import restore as command
+
+    terminal = terminal_of(context, json)
+    return with_system(terminal, lambda system: command(system, terminal, what, at, into, branch))
+
+
+@commands.command()
+def why(
+    context: typer.Context,
+    place: Annotated[str, typer.Argument(metavar="FILE:LINE")],
+    repo: Annotated[
+        Path | None, typer.Option(envvar="CAVALCADE_REPO", help="A folder in the repository (else the file's own).")
+    ] = None,
+    run: Annotated[
+        str, typer.Option(metavar="RUN", envvar="CAVALCADE_RUN", help="The line as this run's result has it.")
+    ] = "",
+    json: Json = False,
+) -> int:
+    """Say who made a line as it is: edit, task, plan, approval and gates; or git's answer."""
+    from cavalcade.cli.explain import explain
+
+    terminal = terminal_of(context, json)
+    return with_system(terminal, lambda system: explain(system, terminal, place, repo, run))
+
+
+@commands.command()
+def verify(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(metavar="[RUN]", help="A run, or `last`.")] = "",
+    gates: Annotated[
+        bool, typer.Option("--gates", envvar="CAVALCADE_GATES", help="Ask every gate of the run again and compare.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Check the whole record; with --gates also a run's verdicts."""
+    from cavalcade.cli.check import verify as command
+
+    terminal = terminal_of(context, json)
+    return with_system(terminal, lambda system: command(system, terminal, run, gates=gates))
