@@ -10,35 +10,51 @@ import msgspec
 import pytest
 
 from cavalcade.kernel.errors import LedgerDamaged
-from cavalcade.kernel.ids import BlobId, CommitId, EventId, ProjectId, RunId, TaskId, TreeId
+from cavalcade.kernel.ids import BlobId, CommitId, EventId, OriginId, ProjectId, RunId, TaskId, TreeId
 from cavalcade.protocol.decision import Alternative, Decision
 from cavalcade.protocol.envelope import Draft
 from cavalcade.protocol.events import (
+    ConflictFound,
+    ConflictResolved,
     DecisionMade,
+    DivergenceMerged,
     EditApplied,
     EditProposed,
     EditRejected,
     ExplorationRecorded,
     FeedbackInjected,
+    FilesChanged,
     GateJudged,
+    HeadSigned,
+    MessageRecorded,
+    OutputWritten,
     Overlap,
+    PathChange,
     Payload,
     PlanApproved,
     PlanCounts,
     PlanProposed,
     Problem,
     ProjectRegistered,
+    RecordingEnded,
+    RecordingStarted,
     ResultPublished,
     RunAborted,
     RunCompleted,
     RunFailed,
+    RunForked,
     RunRequested,
     RunStopped,
     Settings,
+    Side,
     TaskBounced,
     TaskMerged,
     TaskProposed,
     TaskStarted,
+    ToolAnswered,
+    ToolCalled,
+    TreeRestored,
+    WorkSaved,
     decode,
     encode,
     known_types,
@@ -156,6 +172,77 @@ EXAMPLES: tuple[Payload, ...] = (
             exit_status=2,
         )
     ),
+    RunForked(
+        parent=RUN,
+        event=EventId("018cc251-f400-7000-8000-000000000001"),
+        version=12,
+        by="ada",
+        base=Base(commit=C1, tree=TREE, head=C2, branch="main"),
+        guidance="rename m:old to newer",
+        objective="rename m:old to newer",
+        recipe=CALL,
+        settings=SETTINGS,
+    ),
+    RecordingStarted(
+        command=("agent", "--fast"),
+        project=ProjectId("p1"),
+        repository="/home/ada/project",
+        base=Base(commit=C1, tree=TREE, head=C1),
+        folder="/home/ada/project",
+        in_place=True,
+        program="claude-code",
+    ),
+    FilesChanged(
+        commit=C2,
+        parent=C1,
+        tree=OTHER_TREE,
+        paths=(PathChange(path="new.py", status="R", old_path="old.py"),),
+        more=3,
+    ),
+    OutputWritten(channel="terminal", size_bytes=6, text="héllo", blob=B1),
+    MessageRecorded(role="user", text="mend it", session="s1", entry="e1", model="m1", blob=B1),
+    ToolCalled(call="c1", tool="Edit", arguments='{"file":"a.py"}', session="s1", paths=("a.py",), blob=B1),
+    ToolAnswered(call="c1", text="done", failed=True, blob=B1),
+    RecordingEnded(exit_status=-9, commit=C2, tree=OTHER_TREE),
+    WorkSaved(
+        name="saved-1",
+        project=ProjectId("p1"),
+        repository="/home/ada/project",
+        commit=C1,
+        tree=TREE,
+        paths=("a.py",),
+        more=2,
+    ),
+    TreeRestored(
+        project=ProjectId("p1"),
+        repository="/home/ada/project",
+        tree=TREE,
+        saved="saved-1",
+        run=RUN,
+        event=EventId("018cc251-f400-7000-8000-000000000001"),
+    ),
+    DivergenceMerged(
+        project=ProjectId("p1"), ours=RUN, theirs=RunId("r2"), commit=C3, tree=TREE, branch="cavalcade/merged"
+    ),
+    ConflictFound(
+        conflict="c1",
+        project=ProjectId("p1"),
+        paths=("a.py",),
+        base=C1,
+        base_blobs=(B1,),
+        ours=Side(run=RUN, origin=OriginId("o1"), commit=C2, blobs=(B2,)),
+        theirs=Side(run=RunId("r2"), origin=OriginId("o2"), commit=C3, blobs=(None,)),
+    ),
+    ConflictResolved(
+        conflict="c1",
+        project=ProjectId("p1"),
+        by="ada",
+        how="theirs",
+        commit=C3,
+        tree=TREE,
+        branch="cavalcade/resolved",
+    ),
+    HeadSigned(origin=OriginId("o1"), seq=9, head=HASH, key="0a" * 32, signature="0b" * 64),
     ProjectRegistered(project=ProjectId("p1"), repository="/home/ada/project"),
 )
 """One of each type, every field other than its default."""
@@ -191,7 +278,7 @@ def test_every_type_has_an_example_with_no_field_left_at_its_default() -> None:
 
 @pytest.mark.parametrize("name", known_types())
 def test_a_type_is_named_cavalcade_noun_verb_past_version(name: str) -> None:
-    assert re.fullmatch(r"cavalcade\.[a-z]+\.([a-z]+ed|made)\.v[1-9][0-9]*", name)
+    assert re.fullmatch(r"cavalcade\.[a-z]+\.([a-z]+ed|found|made|written)\.v[1-9][0-9]*", name)
 
 
 @pytest.mark.parametrize("payload", EXAMPLES, ids=IDS)

@@ -18,6 +18,8 @@
         LedgerUnwritable                  disk full, read-only
         VersionConflict                   somebody else appended first
         NotRecorded                       no such run, event or moment
+        SequenceGap                       events of another origin are missing before these
+        ChainDiverged                     two histories claim one origin's place
       SandboxUnavailable              7   generated code can't be run safely here
       ToolFailed                      8   an external program did not do its work
         ServerGone                        a resolver ended, or did not answer in time
@@ -137,6 +139,20 @@ class VersionConflict(LedgerError):
 
 class NotRecorded(LedgerError):
     code = "not-recorded"
+
+
+class SequenceGap(LedgerError):
+    """`next_seq` is the sequence number of the first event that is missing."""
+
+    code = "sequence-gap"
+
+    def __init__(self, what: str, *, next_seq: int, expected: str = "", hint: str = "") -> None:
+        super().__init__(what, expected=expected, hint=hint)
+        self.next_seq = next_seq
+
+
+class ChainDiverged(LedgerError):
+    code = "chain-diverged"
 
 
 class SandboxUnavailable(CavalcadeError):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from cavalcade.kernel.ids import EventId, OriginId, StreamId
-from cavalcade.protocol.envelope import Draft, Recorded
+from cavalcade.protocol.envelope import Draft, Recorded, Sealed
 
 
 class Verification(NamedTuple):
@@ -22,6 +22,13 @@ class Verification(NamedTuple):
     bad_position: int | None
     problem: str
     head: str
+
+
+class OriginHead(NamedTuple):
+    """How far one origin's chain is held: sequence number and hash of its last event."""
+
+    seq: int
+    hash: str
 
 
 class Ledger(Protocol):
@@ -71,6 +78,26 @@ class Ledger(Protocol):
 
         Times come from the clocks of those who made the events and may go back. Then an event with a later time may stand before the
         answer, but none at or before the moment stands after it. Raises ValueError for a moment without a zone.
+        """
+        ...
+
+    async def heads(self) -> Mapping[OriginId, OriginHead]:
+        """Every origin with at least one event here, in the order of their first."""
+        ...
+
+    async def sealed(self, origin: OriginId, *, after: int = 0, limit: int) -> list[Sealed]:
+        """One origin's chain beyond sequence number `after`, in order: what another ledger takes in."""
+        ...
+
+    async def ingest(self, origin: OriginId, events: Sequence[Sealed]) -> OriginHead:
+        """Takes in the next part of another origin's chain: all of it or nothing, durable when this returns; where the chain stands then.
+
+        Idempotent: events already held are compared and passed over. `version` in their bodies is their place in the stream at the
+        origin; here they get the next place of the stream, so that versions stay dense.
+
+        Raises SequenceGap naming the first sequence number that is missing; ChainDiverged for another event at a place that is taken,
+        a wrong hash, an event id that another event has, and for events that claim to continue this ledger's own chain;
+        what `append` raises for a store that can't be written.
         """
         ...
 

@@ -1,7 +1,7 @@
 """The envelope of every event: CloudEvents 1.0 attributes and Cavalcade's extensions.
 
 A `Draft` is an event before it is recorded; `Recorded` is the same one with its place in the ledger. The ledger reads the
-envelope only: `data` stays the bytes it was given.
+envelope only: `data` stays the bytes it was given. `Sealed` is what travels from one ledger to another.
 """
 
 from __future__ import annotations
@@ -53,3 +53,13 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     prevhash: str
     hash: str
     event: Draft
+
+
+class Sealed(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as its origin hashed it, to be taken in elsewhere: `hash` follows from the hash before it in the origin's chain and `body`.
+
+    `body` is the exact JSON text of `ledger.chain.Body` that was hashed, never encoded anew.
+    """
+
+    hash: str
+    body: str

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import msgspec
 
 from cavalcade.kernel.errors import LedgerDamaged
-from cavalcade.kernel.ids import BlobId, CommitId, EventId, ProjectId, TaskId, TreeId
+from cavalcade.kernel.ids import BlobId, CommitId, EventId, OriginId, ProjectId, RunId, TaskId, TreeId
 from cavalcade.protocol.decision import Decision
 from cavalcade.protocol.envelope import Draft
 from cavalcade.protocol.plan import Base, Place, RecipeCall, Struct, TaskSpec
@@ -253,6 +253,189 @@ class RunStopped(Payload, frozen=True):
 @_event("run.failed.v1")
 class RunFailed(Payload, frozen=True):
     problem: Problem
+
+
+@_event("run.forked.v1")
+class RunForked(Payload, frozen=True):
+    """First event of a run that shares its parent's history up to and including event number `version` (`event`).
+
+    Without `guidance` it goes on from there under the same plan and approval. With it, it plans anew: `objective`, `recipe` and
+    `settings` are what it goes on with, `base` is the state it stands on.
+    """
+
+    parent: RunId
+    event: EventId
+    version: int
+    by: str
+    base: Base
+    guidance: str = ""
+    objective: str = ""
+    recipe: RecipeCall | None = None
+    settings: Settings = Settings()
+
+
+@_event("recording.started.v1")
+class RecordingStarted(Payload, frozen=True):
+    """First event of a run in which a program works, not the swarm. `program` is empty when it is none that is known."""
+
+    command: tuple[str, ...]
+    project: ProjectId
+    repository: str
+    base: Base
+    folder: str
+    in_place: bool = False
+    program: str = ""
+
+
+class PathChange(Struct, frozen=True):
+    """`status` as in a FileDiff: `A`dded, `D`eleted, `M`odified, `R`enamed (`old_path`), `T`ype or mode changed."""
+
+    path: str
+    status: str
+    old_path: str = ""
+
+
+@_event("files.changed.v1")
+class FilesChanged(Payload, frozen=True):
+    """What a program did to its folder between two looks. `paths` may leave out `more` of them: the trees tell all."""
+
+    commit: CommitId
+    parent: CommitId
+    tree: TreeId
+    paths: tuple[PathChange, ...]
+    more: int = 0
+
+
+@_event("output.written.v1")
+class OutputWritten(Payload, frozen=True):
+    """A piece of what a program wrote, as bytes decoded with replacement; `blob` holds it when it is too large for an event."""
+
+    channel: Literal["terminal", "stdout", "stderr"]
+    size_bytes: int
+    text: str = ""
+    blob: BlobId | None = None
+
+
+@_event("message.recorded.v1")
+class MessageRecorded(Payload, frozen=True):
+    """What was said in a conversation with a known program. `session` and `entry` are its own names for it."""
+
+    role: Literal["user", "assistant", "system", "thought"]
+    text: str
+    session: str = ""
+    entry: str = ""
+    model: str = ""
+    blob: BlobId | None = None
+
+
+@_event("tool.called.v1")
+class ToolCalled(Payload, frozen=True):
+    """`arguments` is JSON text; `paths` the files it names, relative to the project."""
+
+    call: str
+    tool: str
+    arguments: str = ""
+    session: str = ""
+    paths: tuple[str, ...] = ()
+    blob: BlobId | None = None
+
+
+@_event("tool.answered.v1")
+class ToolAnswered(Payload, frozen=True):
+    call: str
+    text: str = ""
+    failed: bool = False
+    blob: BlobId | None = None
+
+
+@_event("recording.ended.v1")
+class RecordingEnded(Payload, frozen=True):
+    """`exit_status` is the program's, negative for the signal that ended it; `commit` its last state."""
+
+    exit_status: int
+    commit: CommitId
+    tree: TreeId
+
+
+@_event("work.saved.v1")
+class WorkSaved(Payload, frozen=True):
+    """Uncommitted work of the user, kept before something wrote to the working tree. `name` brings it back."""
+
+    name: str
+    project: ProjectId
+    repository: str
+    commit: CommitId
+    tree: TreeId
+    paths: tuple[str, ...] = ()
+    more: int = 0
+
+
+@_event("tree.restored.v1")
+class TreeRestored(Payload, frozen=True):
+    """The user's working tree was made to hold `tree`, on request. `saved` names what was there before."""
+
+    project: ProjectId
+    repository: str
+    tree: TreeId
+    saved: str
+    run: RunId = RunId("")
+    event: EventId = EventId("")
+
+
+@_event("divergence.merged.v1")
+class DivergenceMerged(Payload, frozen=True):
+    """Two results of one project, made apart, go together: `commit` holds both."""
+
+    project: ProjectId
+    ours: RunId
+    theirs: RunId
+    commit: CommitId
+    tree: TreeId
+    branch: str = ""
+
+
+class Side(Struct, frozen=True):
+    """One side of a conflict: None where the path is not there."""
+
+    run: RunId
+    origin: OriginId
+    commit: CommitId
+    blobs: tuple[BlobId | None, ...] = ()
+
+
+@_event("conflict.found.v1")
+class ConflictFound(Payload, frozen=True):
+    """Two results of one project that a merge can't settle. The blobs of `base` and both sides are in the order of `paths`."""
+
+    conflict: str
+    project: ProjectId
+    paths: tuple[str, ...]
+    base: CommitId
+    base_blobs: tuple[BlobId | None, ...]
+    ours: Side
+    theirs: Side
+
+
+@_event("conflict.resolved.v1")
+class ConflictResolved(Payload, frozen=True):
+    conflict: str
+    project: ProjectId
+    by: str
+    how: Literal["ours", "theirs", "edited"]
+    commit: CommitId
+    tree: TreeId
+    branch: str = ""
+
+
+@_event("head.signed.v1")
+class HeadSigned(Payload, frozen=True):
+    """An Ed25519 signature over the chain up to the origin's event `seq` with hash `head`. `key` and `signature` in hexadecimal."""
+
+    origin: OriginId
+    seq: int
+    head: str
+    key: str
+    signature: str
 
 
 @_event("project.registered.v1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -12,6 +13,9 @@ from cavalcade.protocol.envelope import Recorded
 from cavalcade.protocol.events import decode
 
 Tone = Literal["plain", "good", "bad", "ask"]
+_SHOWN = 4
+"""Paths in one line."""
+_CHARACTERS = 200
 
 
 class Row(NamedTuple):
@@ -61,6 +65,27 @@ def describe(payload: e.Payload) -> tuple[Tone, str]:
             return _of_edit(payload)
         case e.TaskStarted() | e.TaskProposed() | e.TaskBounced() | e.TaskMerged() | e.ExplorationRecorded() as of_task:
             return _of_task(of_task)
+        case (
+            e.RunForked()
+            | e.RecordingStarted()
+            | e.FilesChanged()
+            | e.OutputWritten()
+            | e.MessageRecorded()
+            | e.ToolCalled()
+            | e.ToolAnswered()
+            | e.RecordingEnded()
+        ) as of_program:
+            return _of_program(of_program)
+        case (
+            e.WorkSaved()
+            | e.TreeRestored()
+            | e.DivergenceMerged()
+            | e.ConflictFound()
+            | e.ConflictResolved()
+            | e.HeadSigned()
+            | e.ProjectRegistered()
+        ) as of_project:
+            return "plain", _of_project(of_project)
         case _:
             return _of_end(payload)
 
@@ -150,10 +175,73 @@ def _of_end(payload: e.Payload) -> tuple[Tone, str]:
             return "bad", f"aborted by {payload.by}" + (f": {payload.reason}" if payload.reason else "")
         case e.RunFailed():
             return "bad", f"failed: {payload.problem.what}"
-        case e.ProjectRegistered():
-            return "plain", f"project {payload.project} registered: {payload.repository}"
         case _:
             raise LedgerDamaged(f"no line is known for events of type {payload.TYPE}")
+
+
+def _of_program(
+    payload: e.RunForked
+    | e.RecordingStarted
+    | e.FilesChanged
+    | e.OutputWritten
+    | e.MessageRecorded
+    | e.ToolCalled
+    | e.ToolAnswered
+    | e.RecordingEnded,
+) -> tuple[Tone, str]:
+    match payload:
+        case e.RunForked():
+            told = f", with: {payload.guidance}" if payload.guidance else ""
+            return "plain", f"forked by {payload.by} from #{payload.version} of run {payload.parent}{told}"
+        case e.RecordingStarted():
+            return "plain", f"recording: {shlex.join(payload.command)} (in {payload.folder})"
+        case e.FilesChanged():
+            shown = ", ".join(f"{change.status} {change.path}" for change in payload.paths[:_SHOWN])
+            more = len(payload.paths[_SHOWN:]) + payload.more
+            return "good", f"files changed: {shown}" + (f" and {more:,} more" if more else "")
+        case e.OutputWritten():
+            return "plain", f"{payload.channel}: {_beginning(payload.text) or count(payload.size_bytes, 'byte')}"
+        case e.MessageRecorded():
+            return "plain", f"{payload.role} said: {_beginning(payload.text)}"
+        case e.ToolCalled():
+            return "plain", f"tool {payload.tool} called: {_beginning(payload.arguments)}"
+        case e.ToolAnswered():
+            tone: Tone = "bad" if payload.failed else "plain"
+            return tone, f"tool {'failed' if payload.failed else 'answered'}: {_beginning(payload.text)}"
+        case e.RecordingEnded():
+            tone = "bad" if payload.exit_status else "good"
+            how = f"signal {-payload.exit_status}" if payload.exit_status < 0 else f"exit status {payload.exit_status}"
+            return tone, f"the program ended: {how}"
+
+
+def _of_project(
+    payload: e.WorkSaved
+    | e.TreeRestored
+    | e.DivergenceMerged
+    | e.ConflictFound
+    | e.ConflictResolved
+    | e.HeadSigned
+    | e.ProjectRegistered,
+) -> str:
+    match payload:
+        case e.WorkSaved():
+            return f"uncommitted work of {payload.repository} saved as {payload.name}"
+        case e.TreeRestored():
+            return f"{payload.repository} restored to tree {payload.tree[:10]}; what was there: {payload.saved}"
+        case e.DivergenceMerged():
+            return f"results of {payload.ours} and {payload.theirs} merged as {payload.commit[:10]}"
+        case e.ConflictFound():
+            return f"conflict {payload.conflict} of {payload.ours.run} and {payload.theirs.run}: {', '.join(payload.paths)}"
+        case e.ConflictResolved():
+            return f"conflict {payload.conflict} resolved by {payload.by} ({payload.how}) as {payload.commit[:10]}"
+        case e.HeadSigned():
+            return f"head {payload.seq} of {payload.origin} signed with key {payload.key[:12]}"
+        case e.ProjectRegistered():
+            return f"project {payload.project} registered: {payload.repository}"
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= _CHARACTERS else text[: _CHARACTERS - 1] + "…"
 
 
 def _numbers(numbers: tuple[int, ...]) -> str:
