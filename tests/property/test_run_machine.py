@@ -39,7 +39,9 @@ from cavalcade.domain.run import (
     fold,
     pending,
 )
-from cavalcade.kernel.ids import CommitId, EventId, TaskId
+from cavalcade.domain.run.spans import spans_of
+from cavalcade.domain.run.steps import steps
+from cavalcade.kernel.ids import BlobId, CommitId, EventId, RunId, TaskId
 from cavalcade.protocol import events as e
 from cavalcade.protocol.plan import Plan, PlannedEdit, TaskSpec
 from cavalcade.testing.clock import FakeClock
@@ -419,6 +421,10 @@ class RunMachine(RuleBasedStateMachine):
             assert decided, f"{effect} is owed, but doing it changes nothing"
 
     def teardown(self) -> None:
+        self.finish()
+        every_step_is_decided_again(self.run)
+
+    def finish(self) -> None:
         """From wherever the machine stands: with everything passing from here on, the run ends, and well if nothing failed."""
         if self.run.state.phase in {"none", "aborted", "failed"}:
             return
@@ -432,12 +438,24 @@ TestRunMachine = RunMachine.TestCase
 TestRunMachine.settings = settings(max_examples=100, stateful_step_count=50)
 
 
+def every_step_is_decided_again(run: MemoryRun) -> None:
+    """The commands that are read off the record lead, in their states, to exactly what is on record."""
+    kept = {BlobId(object_name(seal(sealed.plan)[1].decode())): sealed for sealed in run.plans.values()}
+    found = steps(run.facts, kept.__getitem__)
+    assert [fact for step in found for fact in step.facts] == run.facts
+    for step in found:
+        assert decide(step.state, step.command) == step.events
+        spans = spans_of(RunId("r1"), step.state, step.events)
+        assert all(span.parent or span.name == "run" for span in spans)
+
+
 def driven(plan: Plan, environment: Environment, random: Random) -> MemoryRun:
     """A run from request to its end, its effects carried out in random order."""
     run = MemoryRun()
     run.must(RequestRun(a_request()))
     drive(run, environment, random.randrange, steps=most_steps(plan))
     Audit().read(run)
+    every_step_is_decided_again(run)
     return run
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cavalcade.domain.run import Command, Fact, Refusal, RunState, decide, fold
+from cavalcade.domain.run.spans import Span, spans_of
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.entropy import Entropy
 from cavalcade.kernel.errors import NotRecorded, VersionConflict
 from cavalcade.kernel.ids import ProjectId, RunId, TaskId, new_event_id, new_run_id, run_stream
+from cavalcade.kernel.trace import trace_id
 from cavalcade.ledger.port import Ledger
 from cavalcade.protocol.envelope import Draft, Recorded
 from cavalcade.protocol.events import EditProposed, Payload, RunRequested, decode, encode
@@ -93,10 +95,11 @@ class RunService:
     async def _append(
         self, run: RunId, state: RunState, payloads: Sequence[Payload], project: ProjectId
     ) -> list[Recorded]:
-        drafts = [self._draft(run, payload, project) for payload in payloads]
+        spans = spans_of(run, state, payloads)
+        drafts = [self._draft(run, payload, project, span) for payload, span in zip(payloads, spans, strict=True)]
         return await self._ledger.append(run_stream(run), drafts, expected_version=state.version)
 
-    def _draft(self, run: RunId, payload: Payload, project: ProjectId) -> Draft:
+    def _draft(self, run: RunId, payload: Payload, project: ProjectId, span: Span) -> Draft:
         task: TaskId = getattr(payload, "task", TaskId(""))
         return Draft(
             id=new_event_id(self._clock, self._entropy),
@@ -109,4 +112,6 @@ class RunService:
             task=task,
             agent=f"coder/{task}" if task else "",
             role="coder" if task else "supervisor",
+            traceid=trace_id(run),
+            spanid=span.id,
         )
