@@ -41,13 +41,22 @@ format: setup    ## format and mend what can be mended
 	@.venv/bin/ruff format src tests bench scripts
 	@.venv/bin/ruff check --fix src tests bench scripts
 
-bench: setup     ## ratios against peers and limits, one table
+.cache/bench/.done: bench/peers/requirements.lock | $(UV)
+	@echo "setting up: the peers to compare with, in .cache/bench" >&2
+	@mkdir -p .cache/bench
+	@test -x .cache/bench/venv/bin/python || $(UV) venv --quiet --python "$$(command -v python3)" .cache/bench/venv
+	@$(UV) pip sync --quiet --python .cache/bench/venv/bin/python --require-hashes bench/peers/requirements.lock
+	@touch $@
+
+bench: setup .cache/bench/.done ## ratios against peers and limits, one table
 	@bash scripts/need.sh
 	@$(PY) -m bench $(ARGS)
 
 lock: | $(UV)    ## resolve the dependencies again
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --no-annotate --group dev --output-file requirements.lock pyproject.toml
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate --output-file bench/peers/requirements.lock bench/peers/requirements.in
 
 reference: setup ## write docs/cli.md again from the command tree
 	@$(PY) scripts/cli_reference.py > docs/cli.md

@@ -1,4 +1,7 @@
-"""Appends per second of the SQLite ledger, against raw sqlite3 with the same rows and the same durability (WAL, synchronous=FULL).
+"""Appends to the SQLite ledger, against raw sqlite3 and a bare group-committing writer with the same rows and the same durability.
+
+All write ahead with `synchronous=FULL`. Two peers frame it: `executemany` of rows that are ready is what SQLite can do at best; the bare
+group-committing writer is what any engine can reach whose producers wait for each event. `eventsourcing`'s recorder does the same job.
 
 Run alone: `python -m bench.ledger`.
 """
@@ -17,6 +20,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from bench._group_writer import insert_into, open_raw
+from bench._group_writer import rate as group_writer_rate
+from bench._peers import figure
 from bench.table import Row
 
 from cavalcade.kernel.ids import ProjectId, RunId, StreamId, TaskId, new_event_id
@@ -30,7 +36,6 @@ SINGLES = 1_000
 """Events where each one is a commit of its own."""
 BATCH = 100
 PRODUCERS = 64
-TARGET = 0.5
 
 
 def run() -> list[Row]:
@@ -38,34 +43,29 @@ def run() -> list[Row]:
     drafts = _drafts(EVENTS)
     kept = asyncio.run(_kept(drafts))
     few = kept._replace(rows=kept.rows[:SINGLES])
+    many, single = _ours(drafts, PRODUCERS, BATCH), _ours(drafts, PRODUCERS, 1)
+    alone = _ours(drafts[:SINGLES], 1, 1)
 
     def in_batches(folder: Path) -> float:
         return _raw(folder, kept, BATCH)
 
-    def one_by_one(folder: Path) -> float:
-        return _raw(folder, few, 1)
+    def in_groups(folder: Path) -> float:
+        return asyncio.run(group_writer_rate(folder / "group.db", kept.schema, kept.rows, PRODUCERS, 1))
 
-    def bodies_alone(folder: Path) -> float:
-        return _raw(folder, kept.bodies_alone(), BATCH)
-
-    many = _ours(drafts, PRODUCERS, BATCH)
-    single = _ours(drafts, PRODUCERS, 1)
     return [
-        _row(f"append, {PRODUCERS} producers, {BATCH} events each time", many, in_batches),
+        _row(f"{PRODUCERS} producers, {BATCH} events each time", many, "executemany", in_batches, 0.5),
+        _row(f"{PRODUCERS} producers, 1 event each time", single, "bare group writer", in_groups, 0.7),
+        _row(f"{PRODUCERS} producers, 1 event each time", single, f"executemany, {BATCH}", in_batches, 0.4),
+        _row("1 producer, 1 event each time", alone, "1 per commit", lambda folder: _raw(folder, few, 1), None),
+        _latency(drafts[:SINGLES]),
         _row(
-            f"append, {PRODUCERS} producers, {BATCH} each, against bodies without id, hash, index",
-            many,
-            bodies_alone,
+            "1 producer, 1 event each time",
+            alone,
+            "eventsourcing",
+            lambda folder: _eventsourcing(folder, few),
             None,
         ),
-        _row(f"append, {PRODUCERS} producers, 1 event each time, against batches of {BATCH}", single, in_batches, None),
-        _row(
-            "append, 1 producer, 1 event each time, against 1 per commit",
-            _ours(drafts[:SINGLES], 1, 1),
-            one_by_one,
-            None,
-        ),
-        _row(f"append, {PRODUCERS} producers, 1 event each time, against 1 per commit", single, one_by_one),
+        _size(drafts),
     ]
 
 
@@ -95,12 +95,6 @@ class _Kept(NamedTuple):
 
     schema: tuple[str, ...]
     rows: list[tuple[object, ...]]
-
-    def bodies_alone(self) -> _Kept:
-        return _Kept(
-            ("CREATE TABLE events (position INTEGER PRIMARY KEY, body TEXT NOT NULL)",),
-            [(row[0], row[-1]) for row in self.rows],
-        )
 
 
 async def _kept(drafts: Sequence[Draft]) -> _Kept:
@@ -141,12 +135,8 @@ def _ours(drafts: Sequence[Draft], producers: int, batch: int) -> Callable[[Path
 
 def _raw(folder: Path, kept: _Kept, batch: int) -> float:
     """The same rows into the same table, by `executemany` and nothing else."""
-    connection = sqlite3.connect(folder / "raw.db", isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    for statement in kept.schema:
-        connection.execute(statement)
-    insert = f"INSERT INTO events VALUES ({', '.join('?' * len(kept.rows[0]))})"
+    connection = open_raw(folder / "raw.db", kept.schema)
+    insert = insert_into(kept.rows)
     start = time.perf_counter()
     for first in range(0, len(kept.rows), batch):
         connection.execute("BEGIN IMMEDIATE")
@@ -157,7 +147,16 @@ def _raw(folder: Path, kept: _Kept, batch: int) -> float:
     return len(kept.rows) / seconds
 
 
-def _row(name: str, ours: Callable[[Path], float], peer: Callable[[Path], float], target: float | None = TARGET) -> Row:
+def _eventsourcing(folder: Path, kept: _Kept) -> float:
+    bodies = folder / "bodies"
+    bodies.write_text("".join(f"{row[-1]}\n" for row in kept.rows))
+    return figure("eventsourcing_appends.py", folder, bodies)
+
+
+Measure = Callable[[Path], float]
+
+
+def _row(name: str, ours: Measure, peer_name: str, peer: Measure, target: float | None) -> Row:
     """Without a target the row only tells."""
     our_rates: list[float] = []
     peer_rates: list[float] = []
@@ -169,10 +168,45 @@ def _row(name: str, ours: Callable[[Path], float], peer: Callable[[Path], float]
     return Row(
         name=f"ledger: {name}",
         ours=f"{statistics.median(our_rates):,.0f}/s",
-        peer=f"{statistics.median(peer_rates):,.0f}/s raw sqlite3",
+        peer=f"{peer_name} {statistics.median(peer_rates):,.0f}/s",
         ratio=ratio,
         target="none" if target is None else f">= {target}",
         ok=target is None or ratio >= target,
+    )
+
+
+def _latency(drafts: Sequence[Draft]) -> Row:
+    """From asking to acknowledged, one event at a time."""
+
+    async def measure(path: Path) -> list[float]:
+        ledger = SqliteLedger(path, clock=FakeClock(), entropy=SeededEntropy(1))
+        seconds: list[float] = []
+        for draft in drafts:
+            start = time.perf_counter()
+            await ledger.append(StreamId("run/r0"), [draft])
+            seconds.append(time.perf_counter() - start)
+        await ledger.aclose()
+        return seconds
+
+    with tempfile.TemporaryDirectory() as folder:
+        spans = statistics.quantiles(asyncio.run(measure(Path(folder) / "ledger.db")), n=100)
+    p50_ms, p99_ms = spans[49] * 1000, spans[98] * 1000
+    name = f"ledger: one durable event, p50 (p99 {p99_ms:.1f} ms)"
+    return Row(name, f"{p50_ms:.2f} ms", "limit 1 ms", p50_ms, "<= 1", p50_ms <= 1)
+
+
+def _size(drafts: Sequence[Draft]) -> Row:
+    """What an event takes on disk, all indexes included, over its own bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.db"
+        asyncio.run(_append_all(path, drafts, PRODUCERS, BATCH))
+        with closing(sqlite3.connect(path)) as connection:
+            (bodies,) = connection.execute("SELECT sum(length(CAST(body AS BLOB))) FROM events").fetchone()
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        stored = path.stat().st_size
+    each, body = stored / len(drafts), bodies / len(drafts)
+    return Row(
+        "ledger: bytes per event on disk", f"{each:,.0f} B", f"its body {body:,.0f} B", each / body, "none", True
     )
 
 
