@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -62,8 +63,11 @@ from cavalcade.protocol.events import (
 from cavalcade.protocol.job import Job
 from cavalcade.protocol.plan import Base, Place, RecipeCall, TaskSpec
 from cavalcade.protocol.receipt import Finding, Receipt
+from cavalcade.protocol.upcast import STEPS, UNRECORDED, Json, Step, upcast
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "events-v1.jsonl"
+GOLDEN = Path(__file__).parent.parent / "golden"
+WRITTEN = {version: (GOLDEN / f"events-v{version}.jsonl").read_bytes().splitlines() for version in (1, 2)}
+"""What was written when a version of the types was new, by that version. No line ever changes."""
 
 RUN, T1, T2 = RunId("r01hk3c8m7abcd"), TaskId("t1"), TaskId("t2")
 C1, C2, C3 = CommitId("c1" * 20), CommitId("c2" * 20), CommitId("c3" * 20)
@@ -134,6 +138,7 @@ EXAMPLES: tuple[Payload, ...] = (
             rejected=(Alternative(choice="one", why="misses overrides"),),
             confidence=0.75,
             context_hash=HASH,
+            memories=("m1",),
         )
     ),
     PlanApproved(plan_hash=HASH, by="ada"),
@@ -266,7 +271,15 @@ def enveloped(payload: Payload, number: int = 1) -> Draft:
 
 
 def golden_lines() -> list[bytes]:
-    return GOLDEN.read_bytes().splitlines()
+    return [line for lines in WRITTEN.values() for line in lines]
+
+
+def type_of(line: bytes) -> str:
+    return msgspec.json.decode(line, type=Draft).type
+
+
+CURRENT = [line for line in golden_lines() if type_of(line) in known_types()]
+OLD = [line for line in golden_lines() if type_of(line) in STEPS]
 
 
 def test_every_type_has_an_example_with_no_field_left_at_its_default() -> None:
@@ -299,24 +312,70 @@ def test_an_event_s_size_stays_within_what_the_ledger_budgets(payload: Payload) 
     assert len(msgspec.json.encode(enveloped(payload))) < 2048
 
 
-def test_the_golden_file_has_one_event_of_each_type() -> None:
-    """A type without its line: append what the failure shows. Never change a line that is there."""
-    golden = [msgspec.json.decode(line, type=Draft).type for line in golden_lines()]
+def test_the_golden_files_have_one_event_of_each_type_there_ever_was() -> None:
+    """A type without its line: append what the failure shows to the newest file. Never change a line that is there."""
+    golden = [type_of(line) for line in golden_lines()]
     missing = [
         msgspec.json.encode(enveloped(payload, number)).decode()
         for number, payload in enumerate(EXAMPLES, start=1)
         if payload.TYPE not in golden
     ]
     assert not missing, "\n".join(missing)
-    assert sorted(golden) == sorted(known_types())
+    assert sorted(golden) == sorted([*known_types(), *STEPS])
 
 
-@pytest.mark.parametrize("line", golden_lines(), ids=lambda line: str(msgspec.json.decode(line)["type"]))
-def test_what_version_1_wrote_is_read_and_written_again_to_the_same_bytes(line: bytes) -> None:
+@pytest.mark.parametrize("line", CURRENT, ids=type_of)
+def test_what_was_written_is_read_and_written_again_to_the_same_bytes(line: bytes) -> None:
     event = msgspec.json.decode(line, type=Draft)
     payload = decode(event)
     assert bytes(encode(payload)) == bytes(event.data)
     assert msgspec.json.encode(event) == line
+
+
+@pytest.mark.parametrize("line", OLD, ids=type_of)
+def test_an_old_event_is_read_as_its_type_means_it_today_and_keeps_its_bytes(line: bytes) -> None:
+    event = msgspec.json.decode(line, type=Draft)
+    payload = decode(event)
+    assert payload.TYPE in known_types()
+    assert payload.TYPE.rpartition(".v")[0] == event.type.rpartition(".v")[0]
+    assert msgspec.json.encode(event) == line
+
+
+def test_a_decision_of_version_1_used_no_memories_and_says_when_its_context_was_not_noted() -> None:
+    (line,) = (line for line in OLD if type_of(line) == "cavalcade.decision.made.v1")
+    event = msgspec.json.decode(line, type=Draft)
+    expected = next(payload for payload in EXAMPLES if isinstance(payload, DecisionMade)).decision
+    assert decode(event) == DecisionMade(decision=msgspec.structs.replace(expected, memories=()))
+    bare = msgspec.Raw(b'{"decision":{"question":"which?","choice":"both","rationale":"why not"}}')
+    blind = decode(msgspec.structs.replace(event, data=bare))
+    assert isinstance(blind, DecisionMade)
+    assert (blind.decision.context_hash, blind.decision.memories) == (UNRECORDED, ())
+
+
+@pytest.mark.parametrize("data", [b"{}", b"[]", b'{"decision":1}', b'{"decision":{}}', b"{", b'{"decision":"\xff"}'])
+def test_old_data_that_never_was_of_its_type_is_damage_and_the_event_is_named(data: bytes) -> None:
+    event = msgspec.structs.replace(enveloped(EXAMPLES[2]), type="cavalcade.decision.made.v1", data=msgspec.Raw(data))
+    with pytest.raises(LedgerDamaged, match=r"018cc251.*decision\.made\.v1"):
+        decode(event)
+
+
+def test_steps_chain_and_leave_what_they_are_given_alone() -> None:
+    def adds(name: str) -> Callable[[Json], Json]:
+        return lambda data: {**data, name: True}
+
+    chain = {"a.v1": Step("a.v2", adds("two")), "a.v2": Step("a.v3", adds("three"))}
+    given = {"one": True}
+    assert upcast("a.v1", given, chain) == ("a.v3", {"one": True, "two": True, "three": True})
+    assert upcast("a.v3", given, chain) == ("a.v3", given)
+    assert given == {"one": True}
+
+
+def test_every_chain_of_steps_ends_at_a_type_of_today() -> None:
+    for name in STEPS:
+        while name in STEPS:
+            name = STEPS[name].to
+        assert name in known_types()
+    assert not set(STEPS) & set(known_types())
 
 
 def test_a_field_that_a_newer_version_added_is_passed_over() -> None:
@@ -329,6 +388,7 @@ def test_an_unknown_type_is_damage_and_the_event_is_named() -> None:
     event = msgspec.structs.replace(enveloped(EXAMPLES[0]), type="cavalcade.run.requested.v99")
     with pytest.raises(LedgerDamaged, match=r"018cc251.*'cavalcade\.run\.requested\.v99'") as caught:
         decode(event)
+    assert caught.value.expected == "cavalcade.run.requested.v1"
     assert "newer" in caught.value.hint
 
 

@@ -169,10 +169,17 @@ def test_a_proposed_plan_waits_for_a_person_under_its_hash() -> None:
 
 
 def test_the_decisions_behind_a_plan_are_recorded_before_it() -> None:
-    decision = Decision(question="which resolver?", choice="both", rationale="they complement each other")
+    decision = Decision(
+        question="which resolver?", choice="both", rationale="they complement each other", context_hash="0" * 64
+    )
     recorded = requested().must(propose(ONE, decisions=(decision,)))
     assert recorded[0] == e.DecisionMade(decision=decision)
     assert isinstance(recorded[1], e.PlanProposed)
+
+
+def test_a_decision_that_does_not_say_what_was_seen_is_refused() -> None:
+    decision = Decision(question="which resolver?", choice="both", rationale="they complement each other")
+    assert "which resolver?" in refusal(requested(), propose(ONE, decisions=(decision,)))
 
 
 def test_a_plan_with_a_flaw_is_refused_and_the_flaw_named() -> None:

@@ -11,7 +11,11 @@ class Alternative(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True):
-    """`confidence` from 0 to 1; `context_hash` is the digest of what the decider saw."""
+    """`confidence` from 0 to 1; `context_hash` is the SHA-256 of what the decider saw, as 64 hexadecimal digits, or `unrecorded`.
+
+    Who decides may leave `context_hash` to the one who showed it its context; on the record it is never empty. `memories` are the ids
+    of those that were used.
+    """
 
     question: str
     choice: str
@@ -19,3 +23,4 @@ class Decision(Struct, frozen=True):
     rejected: tuple[Alternative, ...] = ()
     confidence: float = 1.0
     context_hash: str = ""
+    memories: tuple[str, ...] = ()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import msgspec
 
@@ -16,6 +16,7 @@ from cavalcade.protocol.decision import Decision
 from cavalcade.protocol.envelope import Draft
 from cavalcade.protocol.plan import Base, Place, RecipeCall, Struct, TaskSpec
 from cavalcade.protocol.receipt import Receipt
+from cavalcade.protocol.upcast import STEPS, upcast
 
 
 class Payload(Struct, frozen=True):
@@ -92,8 +93,10 @@ class PlanProposed(Payload, frozen=True):
     tests_refused: str = ""
 
 
-@_event("decision.made.v1")
+@_event("decision.made.v2")
 class DecisionMade(Payload, frozen=True):
+    """The decision names what the decider saw: its `context_hash` is never empty."""
+
     decision: Decision
 
 
@@ -453,15 +456,35 @@ def encode(payload: Payload) -> msgspec.Raw:
 
 
 def decode(event: Draft) -> Payload:
-    """The payload of an event. Raises LedgerDamaged for a type this version doesn't know or data that doesn't fit it."""
+    """The payload of an event, of whatever version. Raises LedgerDamaged for a type not known here or data that doesn't fit it."""
+    if event.type in STEPS:
+        return _decode_old(event)
     cls = _types.get(event.type)
     if cls is None:
-        raise LedgerDamaged(
-            f"event {event.id} has the unknown type {event.type!r}",
-            expected="a type of this version or an older one",
-            hint="open this data folder with the version of Cavalcade that wrote it, or a newer one",
-        )
+        raise _unknown(event)
     try:
         return msgspec.json.decode(event.data, type=cls)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise LedgerDamaged(f"event {event.id} of type {event.type} can't be read: {exc}") from exc
+        raise _unreadable(event, exc) from exc
+
+
+def _decode_old(event: Draft) -> Payload:
+    try:
+        name, data = upcast(event.type, msgspec.json.decode(event.data, type=dict[str, Any]))
+        return msgspec.convert(data, type=_types[name])
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as exc:
+        raise _unreadable(event, exc) from exc
+
+
+def _unreadable(event: Draft, exc: Exception) -> LedgerDamaged:
+    return LedgerDamaged(f"event {event.id} of type {event.type} can't be read: {exc}")
+
+
+def _unknown(event: Draft) -> LedgerDamaged:
+    stem, _, _ = event.type.rpartition(".v")
+    known = next((name for name in _types if name.startswith(f"{stem}.v")), "a type of this version or an older one")
+    return LedgerDamaged(
+        f"event {event.id} has the unknown type {event.type!r}",
+        expected=known,
+        hint="open this data folder with the version of Cavalcade that wrote it, or a newer one",
+    )

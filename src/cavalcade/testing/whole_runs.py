@@ -25,7 +25,7 @@ from cavalcade.domain.run import (
 )
 from cavalcade.gates.suite import SuiteDetails
 from cavalcade.gates.syntax import SyntaxGate
-from cavalcade.kernel.canonical import canonical_bytes
+from cavalcade.kernel.canonical import canonical_bytes, digest
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.ids import CommitId, ProjectId, RunId, TaskId
 from cavalcade.ledger.memory import MemoryLedger
@@ -43,6 +43,7 @@ DECISION = Decision(
     choice="the function",
     rationale="it is the only one",
     rejected=(Alternative(choice="the parameter", why="nobody passes it"),),
+    context_hash=digest(b"the shop"),
 )
 
 

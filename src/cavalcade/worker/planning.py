@@ -14,8 +14,10 @@ from cavalcade.domain.plan import seal
 from cavalcade.domain.run import ProposePlan, RunState
 from cavalcade.gates.change import is_python
 from cavalcade.gates.discovery import Surroundings, find_python, plan_tests
+from cavalcade.kernel.canonical import digest_of
 from cavalcade.kernel.errors import ObjectiveNotUnderstood, RecipeRefused
 from cavalcade.kernel.ids import TaskId
+from cavalcade.protocol.decision import Decision
 from cavalcade.protocol.events import Settings
 from cavalcade.protocol.plan import Place, Plan, PlannedEdit, RecipeCall, TaskSpec, TestPlan
 from cavalcade.recipes.port import FileEdit, Outcome
@@ -56,7 +58,15 @@ async def make_plan(shop: Workshop, state: RunState, plan_round: int) -> Propose
     shop.janitor.discard(folder)
     plan = _assemble(content, state, call, outcome, edits, left_out, tests)
     sealed, data = seal(plan)
-    return ProposePlan(plan_round, sealed, content.write(data), outcome.decisions)
+    return ProposePlan(plan_round, sealed, content.write(data), _in_context(outcome.decisions, state, call))
+
+
+def _in_context(decisions: Iterable[Decision], state: RunState, call: RecipeCall) -> tuple[Decision, ...]:
+    """A recipe sees its call and the tree, nothing else."""
+    seen = digest_of({"call": msgspec.to_builtins(call), "tree": state.head_tree})
+    return tuple(
+        msgspec.structs.replace(decision, context_hash=decision.context_hash or seen) for decision in decisions
+    )
 
 
 def _deciding(edits: Iterable[FileEdit]) -> set[str]:

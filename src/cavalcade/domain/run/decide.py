@@ -63,6 +63,8 @@ def _propose_plan(state: RunState, command: c.ProposePlan) -> Decided:
         return Refusal("the plan is not sound: " + "; ".join(found[:5]))
     if plan.base_tree != state.head_tree:
         return Refusal("the plan was made for another state of the project", expected=f"tree {state.head_tree}")
+    if blind := [decision.question for decision in command.decisions if not decision.context_hash]:
+        return Refusal(f"the decision {blind[0]!r} does not say what was seen", expected="a context hash")
     proposed = e.PlanProposed(
         round=command.round,
         plan_hash=command.sealed.hash,
