@@ -1,10 +1,13 @@
-"""What is hashed, and how: the text of an event's body, the link to the one before, the check of a whole chain.
+"""What is hashed, and how: the text of an event's body and the link to the one before.
 
 Every store keeps the body exactly as it was hashed and shares the rules here, so that a chain written by one is verified by
 another.
 
     body = {"origin":…,"originseq":…,"stream":…,"version":…,"event":{…}}     UTF-8 JSON, the keys in this order
     hash = SHA-256(prevhash as 64 ASCII hexadecimal digits + body), prevhash of an origin's first event being 64 zeros
+
+`version` in a body is the event's place in its stream where it was made. A ledger that holds several origins gives each event its next
+place of the stream, which is kept beside the body (`Row.version`); for a ledger's own events both are the same.
 """
 
 from __future__ import annotations
@@ -51,9 +54,10 @@ class Prepared(NamedTuple):
 
 
 class Row(NamedTuple):
-    """An event as a store keeps it."""
+    """An event as a store keeps it. `version` is its place in the stream here."""
 
     position: int
+    version: int
     prevhash: str
     hash: str
     body: bytes
@@ -81,7 +85,7 @@ def prepare(stream: StreamId, drafts: Sequence[Draft]) -> list[Prepared]:
 
 def _prepare(draft: Draft) -> Prepared:
     time = draft.time
-    if not draft.id or time.utcoffset() != _NO_OFFSET:
+    if not identified(draft):
         raise LedgerError(
             f"event {draft.id!r} of type {draft.type!r} at {time.isoformat()} can't be recorded",
             expected="an id and a time in UTC with zone",
@@ -102,6 +106,11 @@ def _prepare(draft: Draft) -> Prepared:
             hint="put the large part into the content store and record its blob id",
         )
     return Prepared(draft, text, (time - _EPOCH) // _MICROSECOND)
+
+
+def identified(draft: Draft) -> bool:
+    """Whether an event has what every event must have: an id, and a time in UTC with zone."""
+    return bool(draft.id) and draft.time.utcoffset() == _NO_OFFSET
 
 
 def json_text(name: str) -> str:
@@ -136,7 +145,7 @@ def unpack(row: Row) -> Recorded:
     return Recorded(
         position=row.position,
         stream=body.stream,
-        version=body.version,
+        version=row.version,
         origin=body.origin,
         originseq=body.originseq,
         prevhash=row.prevhash,
@@ -191,50 +200,3 @@ def already_recorded(
             hint="read the stream and decide again",
         )
     return known
-
-
-class ChainCheck:
-    """Walks a ledger in order of position and says what is wrong at the first bad one.
-
-    Its memory grows with the number of streams and origins, never with the number of events.
-    """
-
-    def __init__(self) -> None:
-        self.position = 0
-        self.head = GENESIS
-        """The hash of the last event, 64 zeros before the first."""
-        self.heads: dict[OriginId, tuple[int, str]] = {}
-        """Sequence number and hash of each origin's last event."""
-        self._versions: dict[StreamId, int] = {}
-
-    def problem(self, position: int, hash_hex: str, body_bytes: bytes) -> str:
-        """Empty when the next event is right. After a problem the check is over: `bad_position` names the place."""
-        expected = self.position + 1
-        if position != expected:
-            return "missing" if position > expected else f"out of order, found position {position} again"
-        try:
-            body = parse_body(body_bytes)
-        except (msgspec.DecodeError, UnicodeError) as exc:
-            return f"altered: the body can't be read ({exc})"
-        seq, prevhash = self.heads.get(body.origin, (0, GENESIS))
-        if hashlib.sha256(prevhash.encode() + body_bytes).hexdigest() != hash_hex:
-            return self._why(body, seq)
-        version = self._versions.get(body.stream, 0) + 1
-        if body.originseq != seq + 1:
-            return f"originseq is {body.originseq}, expected {seq + 1}"
-        if body.version != version:
-            return f"version in {body.stream} is {body.version}, expected {version}"
-        self.position = position
-        self.head = hash_hex
-        self.heads[body.origin] = (seq + 1, hash_hex)
-        self._versions[body.stream] = version
-        return ""
-
-    @property
-    def bad_position(self) -> int:
-        return self.position + 1
-
-    def _why(self, body: Body, seq: int) -> str:
-        if body.originseq != seq + 1:
-            return f"missing, doubled or reordered: originseq is {body.originseq}, expected {seq + 1}"
-        return "altered: body, hash and the hash before don't belong together"

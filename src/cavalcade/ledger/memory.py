@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 
 from cavalcade.kernel.entropy import Entropy
 from cavalcade.kernel.errors import LedgerError
 from cavalcade.kernel.ids import EventId, OriginId, StreamId
 from cavalcade.ledger import chain
+from cavalcade.ledger.chain_check import ChainCheck
 from cavalcade.ledger.followers import Followers
-from cavalcade.ledger.port import Verification
-from cavalcade.protocol.envelope import Draft, Recorded
+from cavalcade.ledger.port import OriginHead, Verification
+from cavalcade.ledger.sealing import NOTHING, Link, accept
+from cavalcade.protocol.envelope import Draft, Recorded, Sealed
 
 PAGE = 256
 
@@ -25,8 +27,8 @@ class MemoryLedger:
         self._lock = threading.Lock()
         self._followers = Followers()
         self._origin_json = chain.json_text(self.origin)
-        self._head = chain.GENESIS
         self._rows: list[chain.Row] = []
+        self._origins: dict[OriginId, _Chain] = {}
         self._recorded: list[Recorded] = []
         self._times: list[int] = []
         self._by_id: dict[EventId, Recorded] = {}
@@ -80,11 +82,32 @@ class MemoryLedger:
                 return recorded.position
         return 0
 
+    async def heads(self) -> Mapping[OriginId, OriginHead]:
+        self._check_open()
+        with self._lock:
+            return {origin: held.head for origin, held in self._origins.items()}
+
+    async def sealed(self, origin: OriginId, *, after: int = 0, limit: int) -> list[Sealed]:
+        self._check_open()
+        rows = self._origins[origin].rows if origin in self._origins else []
+        start = max(after, 0)
+        return [Sealed(hash=row.hash, body=row.body.decode()) for row in rows[start : start + max(limit, 0)]]
+
+    async def ingest(self, origin: OriginId, events: Sequence[Sealed]) -> OriginHead:
+        with self._lock:
+            self._check_open()
+            held = self._origins.get(origin) or _Chain(self._by_id)
+            for link in accept(origin, events, own=self.origin, held=held):
+                self._take_in(link)
+            head = self._origins[origin].head if origin in self._origins else NOTHING
+        self._followers.wake()
+        return head
+
     async def verify(self) -> Verification:
         self._check_open()
-        check = chain.ChainCheck()
+        check = ChainCheck(self.origin)
         for row in tuple(self._rows):
-            if problem := check.problem(row.position, row.hash, row.body):
+            if problem := check.problem(row.position, row.version, row.hash, row.body):
                 return Verification(check.position, check.bad_position, problem, check.head)
         return Verification(check.position, None, "", check.head)
 
@@ -96,18 +119,29 @@ class MemoryLedger:
             raise LedgerError("this ledger is closed")
 
     def _record(self, stream: StreamId, prepared: chain.Prepared) -> Recorded:
-        in_stream = self._by_stream.setdefault(stream, [])
-        position, version = len(self._recorded) + 1, len(in_stream) + 1
-        body = chain.body_text(self._origin_json, position, chain.json_text(stream), version, prepared.text)
-        digest = chain.link(self._head, body).hex()
-        row = chain.Row(position, self._head, digest, body.encode())
+        version = len(self._by_stream.get(stream, ())) + 1
+        seq, prevhash = self._origins[self.origin].head if self.origin in self._origins else NOTHING
+        body = chain.body_text(self._origin_json, seq + 1, chain.json_text(stream), version, prepared.text)
+        digest = chain.link(prevhash, body).hex()
+        return self._keep(
+            self.origin, chain.Row(len(self._rows) + 1, version, prevhash, digest, body.encode()), prepared.time_us
+        )
+
+    def _take_in(self, link: Link) -> None:
+        stream = link.body.stream
+        version = len(self._by_stream.get(stream, ())) + 1
+        row = chain.Row(len(self._rows) + 1, version, link.prevhash, link.hash, link.text.encode())
+        self._keep(link.body.origin, row, link.time_us)
+        self._origins[link.body.origin].versions[stream] = link.body.version
+
+    def _keep(self, origin: OriginId, row: chain.Row, time_us: int) -> Recorded:
         recorded = chain.unpack(row)
         self._rows.append(row)
-        self._times.append(prepared.time_us)
+        self._times.append(time_us)
         self._recorded.append(recorded)
         self._by_id[recorded.event.id] = recorded
-        in_stream.append(recorded)
-        self._head = digest
+        self._by_stream.setdefault(recorded.stream, []).append(recorded)
+        self._origins.setdefault(origin, _Chain(self._by_id)).rows.append(row)
         return recorded
 
     def _page(self, stream: StreamId | None, after: int, limit: int | None) -> list[Recorded]:
@@ -117,6 +151,28 @@ class MemoryLedger:
         events = self._by_stream.get(stream, [])
         start = _first_after(events, after)
         return events[start:] if limit is None else events[start : start + max(limit, 0)]
+
+
+class _Chain:
+    """One origin's events. Conforms to `sealing.Held`."""
+
+    def __init__(self, by_id: Mapping[EventId, Recorded]) -> None:
+        self.rows: list[chain.Row] = []
+        self.versions: dict[StreamId, int] = {}
+        self._by_id = by_id
+
+    @property
+    def head(self) -> OriginHead:
+        return OriginHead(len(self.rows), self.rows[-1].hash) if self.rows else NOTHING
+
+    def hash_at(self, seq: int) -> str:
+        return self.rows[seq - 1].hash
+
+    def version_in(self, stream: StreamId) -> int:
+        return self.versions.get(stream, 0)
+
+    def holds(self, event: EventId) -> bool:
+        return event in self._by_id
 
 
 def _first_after(events: list[Recorded], position: int) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -22,10 +22,10 @@ from typing import TypeVar
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.entropy import Entropy
 from cavalcade.kernel.ids import EventId, OriginId, StreamId
-from cavalcade.ledger import chain, sqlite_check
+from cavalcade.ledger import chain, sqlite_check, sqlite_rows
 from cavalcade.ledger.followers import Followers
 from cavalcade.ledger.head_file import HeadFile
-from cavalcade.ledger.port import Verification
+from cavalcade.ledger.port import OriginHead, Verification
 from cavalcade.ledger.sqlite_database import (
     boundary,
     check_file,
@@ -36,8 +36,9 @@ from cavalcade.ledger.sqlite_database import (
     queries,
     read_connection,
 )
-from cavalcade.ledger.sqlite_writer import FAULT_POINTS, FaultPoint, Writer, closed, find, unpack
-from cavalcade.protocol.envelope import Draft, Recorded
+from cavalcade.ledger.sqlite_group import Append, Ingest
+from cavalcade.ledger.sqlite_writer import FAULT_POINTS, FaultPoint, Writer, closed
+from cavalcade.protocol.envelope import Draft, Recorded, Sealed
 
 __all__ = ["FAULT_POINTS", "SqliteLedger"]
 
@@ -98,7 +99,7 @@ class SqliteLedger:
         self, stream: StreamId, events: Sequence[Draft], *, expected_version: int | None = None
     ) -> list[Recorded]:
         """As the port says. When this is cancelled the events may or may not be recorded; repeating it with the same ids is safe."""
-        return await self._writer.submit(stream, chain.prepare(stream, events), expected_version)
+        return await self._writer.submit(Append(stream, chain.prepare(stream, events), expected_version))
 
     async def read(self, *, stream: StreamId | None = None, after: int = 0, limit: int | None = None) -> list[Recorded]:
         events: list[Recorded] = []
@@ -118,13 +119,10 @@ class SqliteLedger:
         )
 
     async def find(self, event: EventId) -> Recorded | None:
-        return await self._readers.run(lambda connection: find(connection, event))
+        return await self._readers.run(lambda connection: sqlite_rows.find(connection, event))
 
     async def streams(self, prefix: str = "") -> list[StreamId]:
-        def names(connection: sqlite3.Connection) -> list[StreamId]:
-            return [StreamId(name) for (name,) in connection.execute(queries()["streams"], {"prefix": prefix})]
-
-        return await self._readers.run(names)
+        return await self._readers.run(lambda connection: sqlite_rows.streams(connection, prefix))
 
     def follow(self, *, stream: StreamId | None = None, after: int = 0) -> AsyncIterator[Recorded]:
         """As the port says; ends when this ledger is closed. Another process's events arrive within milliseconds."""
@@ -136,7 +134,17 @@ class SqliteLedger:
 
     async def at(self, moment: datetime, *, stream: StreamId | None = None) -> int:
         limit_us = chain.microseconds(moment)
-        return await self._readers.run(lambda connection: _at(connection, limit_us, stream))
+        return await self._readers.run(lambda connection: sqlite_rows.position_at(connection, limit_us, stream))
+
+    async def heads(self) -> Mapping[OriginId, OriginHead]:
+        return await self._readers.run(sqlite_rows.heads)
+
+    async def sealed(self, origin: OriginId, *, after: int = 0, limit: int) -> list[Sealed]:
+        return await self._readers.run(lambda connection: sqlite_rows.sealed(connection, origin, after, limit))
+
+    async def ingest(self, origin: OriginId, events: Sequence[Sealed]) -> OriginHead:
+        """As the port says. Committed together with what others append; when this is cancelled, repeating it is safe."""
+        return await self._writer.submit(Ingest(origin, events))
 
     async def verify(self) -> Verification:
         head = HeadFile(self.path).read()
@@ -153,12 +161,7 @@ class SqliteLedger:
         await asyncio.to_thread(self._readers.close)
 
     async def _page(self, stream: StreamId | None, after: int, limit: int) -> list[Recorded]:
-        def read(connection: sqlite3.Connection) -> list[Recorded]:
-            if stream is None:
-                return unpack(connection.execute(queries()["page"], (after, limit)))
-            return unpack(connection.execute(queries()["stream_page"], (stream, after, limit)))
-
-        return await self._readers.run(read)
+        return await self._readers.run(lambda connection: sqlite_rows.page(connection, stream, after, limit))
 
 
 class _Readers:
@@ -216,22 +219,11 @@ def _open(
     connection.execute("BEGIN")
     try:
         sqlite_check.quick_check(connection, head)
-        name, _, digest, position = connection.execute(queries()["own_head"]).fetchone()
+        (name, *_) = connection.execute(queries()["own_head"]).fetchone()
+        last = number(connection, queries()["last_position"]) or 0
+        digest = sqlite_rows.hash_at(connection, last)
     finally:
         connection.execute("ROLLBACK")
-    if position and not head.position:
-        head_file.write(position, digest.hex())
+    if last and not head.position:
+        head_file.write(last, digest)
     return OriginId(name)
-
-
-def _at(connection: sqlite3.Connection, limit_us: int, stream: StreamId | None) -> int:
-    q = queries()
-    if stream is not None:
-        return number(connection, q["stream_position_at"], (stream, limit_us)) or 0
-    last = number(connection, q["last_position"]) or 0
-    complete = (number(connection, q["last_segment"]) or 0) * sqlite_check.SEGMENT
-    if position := number(connection, q["position_at"], (complete, last, limit_us)):
-        return position
-    segment = number(connection, q["segment_at"], (complete // sqlite_check.SEGMENT + 1, limit_us)) or 0
-    start = (segment - 1) * sqlite_check.SEGMENT
-    return number(connection, q["position_at"], (start, start + sqlite_check.SEGMENT, limit_us)) or 0 if segment else 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import sqlite3
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from cavalcade.kernel.ids import OriginId
 from cavalcade.ledger import chain
+from cavalcade.ledger.chain_check import ChainCheck
 from cavalcade.ledger.head_file import Head, HeadFile
 from cavalcade.ledger.port import Verification
 from cavalcade.ledger.sqlite_database import boundary, check_file, hex_of, number, queries, read_connection
@@ -20,7 +22,7 @@ PAGE = 256
 SEGMENT = 256
 """Positions per row of `moments`; the SQL says the same number."""
 
-VerifyRow = tuple[int, bytes, bytes, str, int, int, int, str]
+VerifyRow = tuple[int, int, bytes, bytes, str, int, int, str, str | None, int | None]
 
 
 def quick_check(connection: sqlite3.Connection, head: Head) -> None:
@@ -59,8 +61,9 @@ def _hash(connection: sqlite3.Connection, position: int) -> str:
 
 
 def _check_tail(connection: sqlite3.Connection, last: int) -> None:
-    for position, prevhash, digest, body in connection.execute(queries()["page"], (max(last - TAIL, 0), TAIL)):
-        chain.unpack(chain.Row(position, hex_of(prevhash) or chain.GENESIS, hex_of(digest), body))
+    rows = connection.execute(queries()["page"], (max(last - TAIL, 0), TAIL))
+    for position, version, prevhash, digest, body in rows:
+        chain.unpack(chain.Row(position, version, hex_of(prevhash) or chain.GENESIS, hex_of(digest), body))
 
 
 def _check_heads(connection: sqlite3.Connection, last: int) -> None:
@@ -87,29 +90,33 @@ def _check_heads(connection: sqlite3.Connection, last: int) -> None:
 class _Walk:
     """The chain check, that each column says what the body says, and that the head record knows the same event."""
 
-    def __init__(self, head: Head) -> None:
-        self.chain = chain.ChainCheck()
+    def __init__(self, own: OriginId, head: Head) -> None:
+        self.chain = ChainCheck(own)
         self.last_of: dict[OriginId, int] = {}
+        self._last: OriginId | None = None
         self._head = head
 
     def problem(self, row: VerifyRow) -> str:
-        position, digest, body_bytes = row[:3]
-        if problem := self.chain.problem(position, hex_of(digest), body_bytes):
+        position, version, digest, body_bytes = row[:4]
+        if problem := self.chain.problem(position, version, hex_of(digest), body_bytes):
             return problem
-        body = chain.parse_body(body_bytes)
-        wrong = self._disagreement(row, body)
+        wrong = self._disagreement(row, self.chain.body)
         if wrong:
             self.chain.position = position - 1
         return wrong
 
     def _disagreement(self, row: VerifyRow, body: chain.Body) -> str:
-        position, digest, _, stream, version, time_us, previous, event_id = row
+        position, _, digest, _, stream, time_us, previous, event_id, *span = row
         if body.event.time.tzinfo is None:
             return "altered: its time has no zone"
-        expected = (body.stream, body.version, chain.microseconds(body.event.time), body.event.id)
+        expected = (body.stream, chain.microseconds(body.event.time), body.event.id)
         last, self.last_of[body.origin] = self.last_of.get(body.origin, 0), position
-        if (stream, version, time_us, event_id) != expected or previous != last:
-            return "altered: stream, version, time, id or previous position differ from the body"
+        if (stream, time_us, event_id) != expected or previous != last:
+            return "altered: stream, time, id or previous position differ from the body"
+        begins = body.origin != self._last
+        self._last = body.origin
+        if span != ([body.origin, body.originseq] if begins else [None, None]):
+            return "altered: the span of its origin begins elsewhere"
         if position == self._head.position and hex_of(digest) != self._head.hash:
             return "not the event that was recorded there"
         return ""
@@ -117,10 +124,11 @@ class _Walk:
 
 def verify(connection: sqlite3.Connection, head: Head) -> Verification:
     """Reads everything, page by page. Never raises for damage: it is the answer."""
-    walk = _Walk(head)
+    walk = _Walk(OriginId(""), head)
     try:
-        heads, last = _snapshot(connection)
-        problem = _walk_to(connection, last, walk) or _ends(walk, heads, last, head)
+        ends = _ends(connection)
+        walk = _Walk(ends.own, head)
+        problem = _walk_to(connection, ends.last, walk) or _wrong_ends(walk, ends, head)
         if problem:
             return _bad(walk, problem)
         return _structure(connection, walk)
@@ -134,13 +142,26 @@ def verify(connection: sqlite3.Connection, head: Head) -> Verification:
         return _bad(walk, f"unreadable: {exc}")
 
 
-def _snapshot(connection: sqlite3.Connection) -> tuple[list[tuple[str, int, bytes, int]], int]:
-    """The heads and the last position of one moment, while others may be appending."""
+class _Ends(NamedTuple):
+    """What the file says about its end, all of one moment, while others may be appending."""
+
+    own: OriginId
+    heads: list[tuple[str, int, bytes, int]]
+    claims: list[tuple[str, str, int]]
+    last: int
+
+
+def _ends(connection: sqlite3.Connection) -> _Ends:
+    q = queries()
     connection.execute("BEGIN")
     try:
-        return connection.execute(queries()["all_heads"]).fetchall(), number(
-            connection, queries()["last_position"]
-        ) or 0
+        own = connection.execute(q["own_head"]).fetchone()
+        return _Ends(
+            OriginId(own[0] if own else ""),
+            connection.execute(q["all_heads"]).fetchall(),
+            connection.execute(q["all_claims"]).fetchall(),
+            number(connection, q["last_position"]) or 0,
+        )
     finally:
         connection.execute("ROLLBACK")
 
@@ -165,14 +186,16 @@ def _walk_to(connection: sqlite3.Connection, last: int, walk: _Walk) -> str:
     return ""
 
 
-def _ends(walk: _Walk, heads: list[tuple[str, int, bytes, int]], last: int, head: Head) -> str:
+def _wrong_ends(walk: _Walk, ends: _Ends, head: Head) -> str:
     """Whether the walk ended where the heads say, and reached what the head record knows."""
-    said = {OriginId(name): (seq, hex_of(digest), position) for name, seq, digest, position in heads if seq}
-    walked = {origin: (*ends, walk.last_of[origin]) for origin, ends in walk.chain.heads.items()}
+    said = {OriginId(name): (seq, hex_of(digest), position) for name, seq, digest, position in ends.heads if seq}
+    walked = {origin: (*last, walk.last_of[origin]) for origin, last in walk.chain.heads.items()}
     if walked != said:
         return "missing, or the head of an origin altered: the chain ends elsewhere than its head"
-    if head.position > last:
-        return f"missing: {head.position} events were recorded, {last} are here"
+    if walk.chain.made != {(origin, stream): version for origin, stream, version in ends.claims}:
+        return "altered: what other origins last claimed in a stream is another version than their events say"
+    if head.position > ends.last:
+        return f"missing: {head.position} events were recorded, {ends.last} are here"
     return ""
 
 

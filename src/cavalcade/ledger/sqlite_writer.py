@@ -1,6 +1,6 @@
-"""The one thread that writes to a SQLite ledger: it takes all appends that wait, commits them together, then answers them.
+"""The one thread that writes to a SQLite ledger: it takes all appends and ingests that wait, commits them together, then answers them.
 
-An append is answered after the commit which holds it is on disk (write-ahead log, `synchronous=FULL`). Positions, versions and the chain
+Each is answered after the commit which holds it is on disk (write-ahead log, `synchronous=FULL`). Positions, versions and the chain
 are continued from what the file says inside the immediate transaction; what was read there is kept until `PRAGMA data_version` shows
 that another process has written. While somebody follows, the same pragma is looked at every few milliseconds.
 """
@@ -14,16 +14,13 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cavalcade.kernel.errors import CavalcadeError, LedgerError
-from cavalcade.kernel.ids import EventId, OriginId, StreamId
-from cavalcade.ledger import chain
 from cavalcade.ledger.followers import Followers, deliver
 from cavalcade.ledger.head_file import HeadFile
-from cavalcade.ledger.sqlite_check import SEGMENT
-from cavalcade.ledger.sqlite_database import hex_of, number, queries, translate
-from cavalcade.protocol.envelope import Recorded
+from cavalcade.ledger.sqlite_database import number, translate
+from cavalcade.ledger.sqlite_group import Append, Group, Heads, Ingest, Outcome
 
 POLL_S = 0.003
 """How often a followed ledger looks for other processes' commits: under 1 % of a core, and unnoticed by a person."""
@@ -35,137 +32,11 @@ FaultPoint = Callable[[str], None]
 FAULT_POINTS = ("begun", "placed", "inserted", "committing", "committed", "headed", "answered")
 """The steps of a commit, in order. The ledger calls its `fault_point` argument with each name as it gets there."""
 
-Outcome = list[Recorded] | CavalcadeError
-EventRow = tuple[int, int, int, int, int, EventId, bytes, str]
-
 
 class Request(NamedTuple):
-    stream: StreamId
-    batch: list[chain.Prepared]
-    expected_version: int | None
+    work: Append | Ingest
     loop: asyncio.AbstractEventLoop
-    answer: asyncio.Future[list[Recorded]]
-
-
-class _StreamHead(NamedTuple):
-    number: int
-    version: int
-    json: str
-
-
-class _Heads:
-    """Where the file stands: what the next event continues."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        own: tuple[str, int, bytes, int] = connection.execute(queries()["own_head"]).fetchone()
-        self.origin = OriginId(own[0])
-        self.origin_json = chain.json_text(own[0])
-        self.seq = own[1]
-        self.hash = own[2].hex()
-        self.origin_position: int = own[3]
-        self.position = number(connection, queries()["last_position"]) or 0
-        self.last_stream = number(connection, queries()["last_stream"]) or 0
-        self.streams: dict[StreamId, _StreamHead] = {}
-
-
-class _Group:
-    """One transaction in the making. Starts from the heads and changes them only when it is committed."""
-
-    def __init__(self, connection: sqlite3.Connection, heads: _Heads) -> None:
-        self._connection = connection
-        self._heads = heads
-        self.seq, self.hash, self.position = heads.seq, heads.hash, heads.position
-        self.origin_position: int = heads.origin_position
-        self.streams: dict[StreamId, _StreamHead] = {}
-        self.new_streams: list[tuple[int, StreamId]] = []
-        self.rows: list[EventRow] = []
-        self._ids: dict[EventId, Recorded] = {}
-
-    def place(self, request: Request, *, careful: bool) -> Outcome:
-        """Gives a batch its place, or says why it gets none. Looks ids up first when `careful`, or when the version is wrong."""
-        head = self._stream(request.stream)
-        wrong = request.expected_version is not None and request.expected_version != head.version
-        try:
-            if careful or wrong:
-                found = [self._find(prepared.draft.id) for prepared in request.batch]
-                known = chain.already_recorded(request.stream, request.batch, found)
-                if known is not None:
-                    return known
-            if request.expected_version is not None and wrong:
-                raise chain.conflict(request.stream, request.expected_version, head.version)
-        except LedgerError as refusal:
-            return refusal
-        return self._place(request, head) if request.batch else []
-
-    def _place(self, request: Request, head: _StreamHead) -> list[Recorded]:
-        if not head.version:
-            head = head._replace(number=self._heads.last_stream + len(self.new_streams) + 1)
-            self.new_streams.append((head.number, request.stream))
-        stream, stream_number, stream_json, version = request.stream, head.number, head.json, head.version
-        origin, origin_json = self._heads.origin, self._heads.origin_json
-        position, seq, prevhash, previous = self.position, self.seq, self.hash, self.origin_position
-        placed: list[Recorded] = []
-        for draft, text, time_us in request.batch:
-            position, seq, version = position + 1, seq + 1, version + 1
-            body = chain.body_text(origin_json, seq, stream_json, version, text)
-            digest = chain.link(prevhash, body)
-            hash_hex = digest.hex()
-            placed.append(
-                Recorded(
-                    position=position, stream=stream, version=version, origin=origin, originseq=seq,
-                    prevhash=prevhash, hash=hash_hex, event=draft,
-                )
-            )  # fmt: skip
-            self.rows.append((position, stream_number, version, time_us, previous, draft.id, digest, body))
-            prevhash, previous = hash_hex, position
-        self.position, self.seq, self.hash, self.origin_position = position, seq, prevhash, position
-        self.streams[stream] = _StreamHead(stream_number, version, stream_json)
-        for recorded in placed:
-            self._ids[recorded.event.id] = recorded
-        return placed
-
-    def insert(self) -> None:
-        """Raises sqlite3.IntegrityError when an id is already recorded."""
-        q = queries()
-        if self.new_streams:
-            self._connection.executemany(q["insert_stream"], self.new_streams)
-        self._connection.executemany(q["insert_event"], self.rows)
-        for segment in range(self._heads.position // SEGMENT + 1, self.position // SEGMENT + 1):
-            self._connection.execute(q["insert_moment"], {"segment": segment})
-        self._connection.execute(q["set_own_head"], (self.seq, bytes.fromhex(self.hash), self.origin_position))
-
-    def committed(self) -> None:
-        heads = self._heads
-        heads.seq, heads.hash, heads.position = self.seq, self.hash, self.position
-        heads.origin_position = self.origin_position
-        heads.last_stream += len(self.new_streams)
-        if len(heads.streams) > CACHED_STREAMS:
-            heads.streams.clear()
-        heads.streams.update(self.streams)
-
-    def _stream(self, name: StreamId) -> _StreamHead:
-        head = self.streams.get(name) or self._heads.streams.get(name)
-        if head is None:
-            stream = number(self._connection, queries()["stream_number"], (name,)) or 0
-            version = number(self._connection, queries()["stream_version"], (stream,)) or 0
-            head = _StreamHead(stream, version, chain.json_text(name))
-        return head
-
-    def _find(self, event: EventId) -> Recorded | None:
-        return self._ids.get(event) or find(self._connection, event)
-
-
-def find(connection: sqlite3.Connection, event: EventId) -> Recorded | None:
-    """Raises LedgerDamaged."""
-    rows = unpack(connection.execute(queries()["event_by_id"], (event,)))
-    return rows[0] if rows else None
-
-
-def unpack(rows: sqlite3.Cursor) -> list[Recorded]:
-    return [
-        chain.unpack(chain.Row(position, hex_of(prevhash) or chain.GENESIS, hex_of(digest), body))
-        for position, prevhash, digest, body in rows
-    ]
+    answer: asyncio.Future[Any]
 
 
 class Writer:
@@ -188,19 +59,17 @@ class Writer:
         self._inboxes = threading.local()
         self._lock = threading.Lock()
         self._stopping = False
-        self._heads: _Heads | None = None
+        self._heads: Heads | None = None
         self._data_version: int | None = None
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def submit(
-        self, stream: StreamId, batch: list[chain.Prepared], expected_version: int | None
-    ) -> asyncio.Future[list[Recorded]]:
-        """Everything that one turn of an event loop submits travels together."""
+    def submit(self, work: Append | Ingest) -> asyncio.Future[Any]:
+        """Everything that one turn of an event loop submits travels together. The future gives what the port's method returns."""
         loop = asyncio.get_running_loop()
-        request = Request(stream, batch, expected_version, loop, loop.create_future())
+        request = Request(work, loop, loop.create_future())
         waiting: tuple[asyncio.AbstractEventLoop, list[Request]] | None = getattr(self._inboxes, "waiting", None)
         if waiting is None or waiting[0] is not loop:
             self._inboxes.waiting = (loop, [request])
@@ -256,7 +125,7 @@ class Writer:
             return []
         if not first:
             return first
-        requests, events = list(first), sum(len(request.batch) for request in first)
+        requests, events = list(first), sum(len(request.work.batch) for request in first)
         while events < GROUP_EVENTS:
             try:
                 more = self._queue.get_nowait()
@@ -266,7 +135,7 @@ class Writer:
                 self._queue.put(None)
                 break
             requests += more
-            events += sum(len(request.batch) for request in more)
+            events += sum(len(request.work.batch) for request in more)
         return requests
 
     def _look_around(self) -> None:
@@ -292,7 +161,7 @@ class Writer:
     def _commit(self, requests: Sequence[Request], *, careful: bool) -> list[Outcome]:
         group = self._begin()
         self._fault_point("begun")
-        outcomes = [group.place(request, careful=careful) for request in requests]
+        outcomes = [group.place(request.work, careful=careful) for request in requests]
         self._fault_point("placed")
         if not group.rows:
             self._connection.execute("ROLLBACK")
@@ -305,17 +174,17 @@ class Writer:
         group.committed()
         # The events are durable: a head record that can't be written is only less of a witness.
         with contextlib.suppress(OSError):
-            self._head_file.write(group.position, group.hash)
+            self._head_file.write(group.position, group.last_hash)
         self._fault_point("headed")
         return outcomes
 
-    def _begin(self) -> _Group:
+    def _begin(self) -> Group:
         self._connection.execute("BEGIN IMMEDIATE")
         seen = number(self._connection, "PRAGMA data_version")
         if self._heads is None or seen != self._data_version:
-            self._heads = _Heads(self._connection)
+            self._heads = Heads(self._connection)
             self._data_version = seen
-        return _Group(self._connection, self._heads)
+        return Group(self._connection, self._heads)
 
     def _roll_back(self) -> None:
         self._heads = None
@@ -324,7 +193,7 @@ class Writer:
                 self._connection.execute("ROLLBACK")
 
     def _answer(self, requests: Sequence[Request], outcomes: Sequence[Outcome]) -> None:
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[list[Recorded]], Outcome]]] = {}
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Outcome]]] = {}
         for request, outcome in zip(requests, outcomes, strict=True):
             by_loop.setdefault(request.loop, []).append((request.answer, outcome))
         for loop, answers in by_loop.items():
@@ -337,14 +206,14 @@ class Writer:
             deliver(request.loop, _resolve, [(request.answer, closed())])
 
 
-def _resolve(answers: Sequence[tuple[asyncio.Future[list[Recorded]], Outcome]]) -> None:
+def _resolve(answers: Sequence[tuple[asyncio.Future[Any], Outcome]]) -> None:
     for answer, outcome in answers:
         if answer.done():
             continue
-        if isinstance(outcome, list):
-            answer.set_result(outcome)
-        else:
+        if isinstance(outcome, CavalcadeError):
             answer.set_exception(outcome)
+        else:
+            answer.set_result(outcome)
 
 
 def _failure(error: sqlite3.Error, path: Path) -> CavalcadeError:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from cavalcade.content.port import BlameLine, Change, CommitInfo, ContentStore, Entry, FileDiff, Merge
 from cavalcade.kernel.ids import BlobId, CommitId, EventId, OriginId, StreamId, TreeId
-from cavalcade.ledger.port import Ledger, Verification
-from cavalcade.protocol.envelope import Draft, Recorded
+from cavalcade.ledger.port import Ledger, OriginHead, Verification
+from cavalcade.protocol.envelope import Draft, Recorded, Sealed
 from cavalcade.protocol.plan import Base
 
 CRASHED = 86
@@ -52,7 +52,7 @@ class FuseAt:
 
 
 class CrashingLedger:
-    """A ledger that crosses the fuse before each append and after it is durable. Reads pass."""
+    """A ledger that crosses the fuse before each append or ingest and after it is durable. Reads pass."""
 
     def __init__(self, ledger: Ledger, fuse: Callable[[], None]) -> None:
         self._ledger = ledger
@@ -87,6 +87,18 @@ class CrashingLedger:
 
     async def at(self, moment: datetime, *, stream: StreamId | None = None) -> int:
         return await self._ledger.at(moment, stream=stream)
+
+    async def heads(self) -> Mapping[OriginId, OriginHead]:
+        return await self._ledger.heads()
+
+    async def sealed(self, origin: OriginId, *, after: int = 0, limit: int) -> list[Sealed]:
+        return await self._ledger.sealed(origin, after=after, limit=limit)
+
+    async def ingest(self, origin: OriginId, events: Sequence[Sealed]) -> OriginHead:
+        self._fuse()
+        head = await self._ledger.ingest(origin, events)
+        self._fuse()
+        return head
 
     async def verify(self) -> Verification:
         return await self._ledger.verify()

@@ -14,7 +14,8 @@ CREATE TABLE streams (
     name TEXT NOT NULL UNIQUE
 );
 
--- `body` is the text that was hashed; every other column is derived from it or from its place, and checked by verify.
+-- `body` is the text that was hashed; every other column is derived from it or from its place, and checked by verify. `version` is the
+-- place in the stream here; the one in the body is that at its origin, for own events the same.
 -- `previous` is the position of the same origin's event before this one, 0 for its first: its hash is the prevhash.
 -- `body` stands last, so that reading the short columns never touches overflow pages.
 CREATE TABLE events (
@@ -37,3 +38,21 @@ CREATE TABLE moments (
     segment INTEGER PRIMARY KEY,
     earliest_us INTEGER NOT NULL
 );
+
+-- Where events of one origin begin to lie at consecutive positions: `seq` is the sequence number of the one at `position`. A ledger with
+-- one origin has one row. Finds the event of an origin by its sequence number.
+CREATE TABLE spans (
+    position INTEGER PRIMARY KEY,
+    origin INTEGER NOT NULL,
+    seq INTEGER NOT NULL
+);
+
+CREATE UNIQUE INDEX spans_by_origin ON spans (origin, seq);
+
+-- The last version that another origin's body claims in a stream: the next one must be greater.
+CREATE TABLE claims (
+    origin INTEGER NOT NULL,
+    stream INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    PRIMARY KEY (origin, stream)
+) WITHOUT ROWID;
