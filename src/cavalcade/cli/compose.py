@@ -15,7 +15,7 @@ from cavalcade.bus.memory import MemoryBus
 from cavalcade.config.paths import DataFolder, data_folder, project_id
 from cavalcade.content.git import GitContentStore
 from cavalcade.content.port import ContentStore
-from cavalcade.domain.run import RunState
+from cavalcade.domain.run import Fork, RunState
 from cavalcade.kernel.clock import Clock, SystemClock
 from cavalcade.kernel.entropy import Entropy, SystemEntropy
 from cavalcade.kernel.errors import Busy, LedgerUnwritable
@@ -95,6 +95,18 @@ class System:
         )
         await self.runs.request(run, request)
         content.set_ref(f"refs/runs/{run}/base", base.commit, expected=None)
+        return run
+
+    async def fork(self, command: Fork, state: RunState) -> RunId:
+        """A new run from `state`, where its parent was at the command's event. Raises Refused, ContentError, LedgerError.
+
+        All that the fork stands on is named by references of its own first: a kill in between leaves names that nobody uses.
+        """
+        run, content = self.runs.new_id(), self.content_of(state)
+        working = {f"tasks/{name}": task.commit for name, task in state.tasks.items() if task.commit}
+        for name, commit in {"base": command.base.commit, "head": state.head, **working}.items():
+            content.set_ref(f"refs/runs/{run}/{name}", commit, expected=None)
+        await self.runs.fork(run, command)
         return run
 
     async def drive(self, run: RunId) -> RunState:

@@ -101,7 +101,7 @@ async def _driven(system: System, terminal: Terminal, run: RunId) -> RunState:
 
 def _lines(terminal: Terminal, known: RunState) -> Lines:
     """A run just asked for is told from its first event, one that goes on from where it stood."""
-    return Lines(terminal.say, after=known.version if known.version > 1 else 0)
+    return Lines(terminal.say, after=known.version if known.own_version > 1 else known.shared)
 
 
 class _Feed:
@@ -109,20 +109,20 @@ class _Feed:
 
     def __init__(self, system: System, run: RunId, display: Display) -> None:
         self._system = system
-        self._stream = run_stream(run)
+        self._run = run
         self._display = display
-        self._position = 0
+        self._shown = 0
 
     async def follow(self) -> None:
-        async for recorded in self._system.ledger.follow(stream=self._stream, after=self._position):
+        async for recorded in self._system.runs.follow(self._run, after=self._shown):
             self._show(recorded)
 
     async def catch_up(self) -> None:
-        for recorded in await self._system.ledger.read(stream=self._stream, after=self._position):
+        for recorded in (await self._system.runs.history(self._run))[self._shown :]:
             self._show(recorded)
 
     def _show(self, recorded: Recorded) -> None:
-        self._position = recorded.position
+        self._shown = recorded.version
         self._display.add(recorded)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable
 from typing import Literal, NamedTuple, TextIO
 
 from rich.text import Text
@@ -64,14 +65,20 @@ async def carry_out(system: System, terminal: Terminal, run: RunId, answer: Answ
 async def inject(system: System, terminal: Terminal, run: RunId, text: str) -> None:
     state = await system.runs.load(run)
     now = Direction(state.objective, state.recipe, state.settings)
+    goal = understood(text, now, system.content_of(state).entries(state.head_tree))
+    await system.runs.execute(run, Inject(text, terminal.user, goal.objective, goal.recipe, goal.settings))
+
+
+def understood(text: str, now: Direction, files: Iterable[str]) -> Direction:
+    """Where feedback leads in a tree of these files. Raises UsageError for words nobody understands, and paths that are not there."""
     goal = directed(text, now, parse_objective)
-    files = system.content_of(state).entries(state.head_tree)
+    there = tuple(files)
     for path in (*goal.settings.only, *goal.settings.without):
-        if not any(file == path or file.startswith(path.rstrip("/") + "/") for file in files):
+        if not any(file == path or file.startswith(path.rstrip("/") + "/") for file in there):
             raise UsageError(
                 f"there is no {path!r} in the project", expected="a file or folder, seen from its top folder"
             )
-    await system.runs.execute(run, Inject(text, terminal.user, goal.objective, goal.recipe, goal.settings))
+    return goal
 
 
 async def _decided_elsewhere(system: System, run: RunId, state: RunState) -> None:

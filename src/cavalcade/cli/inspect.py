@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from msgspec import structs
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
 from cavalcade.cli.compose import System
 from cavalcade.cli.drive import exit_status, report_of
@@ -30,7 +32,11 @@ _CLOSING = (RunCompleted, RunStopped, RunAborted, RunFailed)
 
 
 class RunLine(Whole, frozen=True):
+    """`parent` is the run that it was forked from, else empty; `shared` the number of the last event that both have."""
+
     run: str
+    parent: str
+    shared: int
     phase: str
     started: datetime
     repository: str
@@ -38,13 +44,21 @@ class RunLine(Whole, frozen=True):
     branch: str
 
 
-async def list_runs(system: System, terminal: Terminal, repo: Path, *, every: bool) -> int:
-    """The project's runs, newest last; all runs outside of a project."""
+async def list_runs(system: System, terminal: Terminal, repo: Path, *, every: bool, tree: bool) -> int:
+    """The project's runs, newest last; all runs outside of a project. With `tree` each fork below its parent."""
     found = [await _run_line(system, run) for run in await _wanted(system, repo, every=every)]
-    terminal.document(found)
     if not found:
+        terminal.document(found)
         terminal.say('no runs yet; start one: cavalcade run "rename module:old to new"')
-        return DONE
+    elif tree:
+        show_families(terminal, families(found))
+    else:
+        terminal.document(found)
+        _show_table(terminal, found, every=every)
+    return DONE
+
+
+def _show_table(terminal: Terminal, found: Sequence[RunLine], *, every: bool) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("run", "phase", "started", "objective"):
         table.add_column(name, no_wrap=name != "objective", overflow="fold")
@@ -52,7 +66,56 @@ async def list_runs(system: System, terminal: Terminal, repo: Path, *, every: bo
         objective = Text(line.objective).append(f"  {line.repository}" if every else "", "dim")
         table.add_row(line.run, line.phase.replace("_", " "), f"{line.started.astimezone():%Y-%m-%d %H:%M}", objective)
     terminal.data(table)
-    return DONE
+
+
+class Family(RunLine, frozen=True):
+    forks: tuple[Family, ...]
+
+
+def families(lines: Sequence[RunLine]) -> list[Family]:
+    """Each run with its forks, oldest first. A fork whose parent is not among them stands by itself."""
+    known = {line.run for line in lines}
+    forks: dict[str, list[RunLine]] = {}
+    for line in lines:
+        forks.setdefault(line.parent if line.parent in known else "", []).append(line)
+
+    def grown(line: RunLine) -> Family:
+        return Family(**structs.asdict(line), forks=tuple(map(grown, forks.get(line.run, ()))))
+
+    return [grown(line) for line in forks.get("", ())]
+
+
+def show_families(terminal: Terminal, found: Sequence[Family]) -> None:
+    """A drawn tree on a terminal, indented lines in a pipe."""
+    terminal.document(found)
+    if terminal.stdout.isatty():
+        for family in found:
+            terminal.data(_drawn(family, Tree(_family_text(family), guide_style="dim")))
+    else:
+        for family in found:
+            terminal.data(*_indented(family, 0))
+
+
+def _drawn(family: Family, tree: Tree) -> Tree:
+    for fork in family.forks:
+        _drawn(fork, tree.add(_family_text(fork)))
+    return tree
+
+
+def _indented(family: Family, depth: int) -> list[Text]:
+    below = [line for fork in family.forks for line in _indented(fork, depth + 1)]
+    return [Text("  " * depth).append(_family_text(family)), *below]
+
+
+_PHASE_STYLES = {"completed": "green", "stopped": "red", "failed": "red", "aborted": "yellow"}
+
+
+def _family_text(family: Family) -> Text:
+    phase = family.phase.replace("_", " ")
+    text = Text.assemble((family.run, "bold"), "  ", (phase, _PHASE_STYLES.get(family.phase, "cyan")))
+    if family.parent:
+        text.append(f"  from #{family.shared}", "dim")
+    return text.append(f"  {family.objective}")
 
 
 async def _wanted(system: System, repo: Path, *, every: bool) -> Sequence[RunId]:
@@ -71,6 +134,8 @@ async def _run_line(system: System, run: RunId) -> RunLine:
     assert state.request is not None  # a loaded run has been requested
     return RunLine(
         run=run,
+        parent=state.parent or "",
+        shared=state.shared,
         phase=state.phase,
         started=first.event.time,
         repository=state.request.repository,
@@ -97,11 +162,11 @@ async def log(system: System, terminal: Terminal, text: str, types: Sequence[str
     wanted = chosen_types(types)
     if not follow:
         for recorded in await system.runs.history(run):
-            _tell(terminal, recorded, wanted)
+            _tell(terminal, run, recorded, wanted)
         return DONE
-    async for recorded in system.ledger.follow(stream=run_stream(run)):
-        _tell(terminal, recorded, wanted)
-        if isinstance(decode(recorded.event), _CLOSING):
+    async for recorded in system.runs.follow(run):
+        _tell(terminal, run, recorded, wanted)
+        if recorded.stream == run_stream(run) and isinstance(decode(recorded.event), _CLOSING):
             break
     return DONE
 
@@ -120,14 +185,16 @@ def chosen_types(given: Sequence[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _tell(terminal: Terminal, recorded: Recorded, wanted: frozenset[str]) -> None:
+def _tell(terminal: Terminal, run: RunId, recorded: Recorded, wanted: frozenset[str]) -> None:
+    """What a fork shares is marked with the run that it happened in."""
     row = row_of(recorded)
     if wanted and row.type not in wanted:
         return
     if terminal.json:
         terminal.line(recorded)
     else:
-        terminal.data(log_text(row))
+        owner = RunId(recorded.stream.removeprefix(run_stream(RunId(""))))
+        terminal.data(log_text(row) if owner == run else log_text(row).append(f"  (in run {owner})", "dim"))
 
 
 def log_text(row: Row) -> Text:

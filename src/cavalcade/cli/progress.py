@@ -40,7 +40,7 @@ _SHOWN_TASKS = 12
 
 
 class Progress:
-    """The run so far. `last` is the time of its last event, `started` of its first."""
+    """The run so far. `last` is the time of its last event, `started` of its first; a fork's time is its own."""
 
     def __init__(self) -> None:
         self.state = RunState()
@@ -58,6 +58,9 @@ class Progress:
         match fact.payload:
             case e.GateJudged(receipt=receipt):
                 self.gates[receipt.gate] = self.gates.get(receipt.gate, GateTally()).plus(receipt)
+            case e.RunForked():
+                self.started = self._edit_started = fact.time
+                self._edits_done = 0
             case e.TaskStarted():
                 self._edit_started, self._edits_done = fact.time, 0
             case e.EditApplied() | e.EditRejected():

@@ -108,6 +108,10 @@ class StopReport(Whole, frozen=True):
 
 class Report(Whole, frozen=True):
     run: str
+    parent: str
+    """The run that this one was forked from, else empty."""
+    shared: int
+    """How many of the events are the parent's."""
     phase: str
     since: datetime | None
     objective: str
@@ -158,9 +162,11 @@ def make_report(run: RunId, state: RunState, history: Sequence[Recorded], conten
     assert request is not None  # a loaded run has been requested
     payloads = [decode(recorded.event) for recorded in history]
     plan = kept_plan(content, state)
-    started, ended = history[0].event.time, history[-1].event.time
+    started, ended = history[state.shared].event.time, history[-1].event.time
     return Report(
         run=run,
+        parent=state.parent or "",
+        shared=state.shared,
         phase=state.phase,
         since=state.since,
         objective=state.objective,

@@ -37,6 +37,8 @@ def report_sheet(report: Report, *, everything: bool = False) -> Sheet:
         return plan_sheet(report, everything=everything)
     sheet = Sheet(f"`cavalcade show {report.run} --all`", everything=everything)
     sheet.row("objective", report.objective)
+    if report.parent:
+        sheet.row("forked", f"from run {report.parent} at #{report.shared}")
     sheet.row("project", f"{report.repository}, from {start_of(report)}")
     _stop(sheet, report)
     _result(sheet, report)

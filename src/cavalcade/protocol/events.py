@@ -262,8 +262,8 @@ class RunFailed(Payload, frozen=True):
 class RunForked(Payload, frozen=True):
     """First event of a run that shares its parent's history up to and including event number `version` (`event`).
 
-    Without `guidance` it goes on from there under the same plan and approval. With it, it plans anew: `objective`, `recipe` and
-    `settings` are what it goes on with, `base` is the state it stands on.
+    Without `guidance` it goes on from there under the same plan and approval. With it, it plans anew from `base`, the state it stands
+    on. `objective`, `recipe` and `settings` are what it goes on with.
     """
 
     parent: RunId

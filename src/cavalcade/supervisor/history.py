@@ -20,7 +20,7 @@ _SHOWN = 8
 
 
 class Nth(NamedTuple):
-    """The event with this version in its run's stream; 0 for the last one."""
+    """The event with this number in its run's history; 0 for the last one."""
 
     version: int
 
@@ -168,4 +168,5 @@ async def moment_of_project(ledger: Ledger, runs: RunService, project: ProjectId
                 raise NotRecorded(f"nothing had happened in this project at {_local(time)}")
             events = await ledger.read(after=latest - 1, limit=1)
     last = max(events, key=lambda recorded: recorded.position)
-    return moment_at(await runs.history(last.event.run), last)
+    history = await runs.history(last.event.run)
+    return moment_at(history, next(recorded for recorded in history if recorded.event.id == last.event.id))

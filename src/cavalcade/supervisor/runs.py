@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from itertools import count
 
-from cavalcade.domain.run import Command, Fact, Refusal, RunState, decide, fold
+from msgspec.structs import replace
+
+from cavalcade.domain.run import Command, Fact, Fork, Refusal, RunState, decide, fold
 from cavalcade.domain.run.spans import Span, spans_of
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.entropy import Entropy
-from cavalcade.kernel.errors import NotRecorded, VersionConflict
+from cavalcade.kernel.errors import LedgerDamaged, NotRecorded, VersionConflict
 from cavalcade.kernel.ids import ProjectId, RunId, TaskId, new_event_id, new_run_id, run_stream
 from cavalcade.kernel.trace import trace_id
 from cavalcade.ledger.port import Ledger
 from cavalcade.protocol.envelope import Draft, Recorded
-from cavalcade.protocol.events import EditProposed, Payload, RunRequested, decode, encode
+from cavalcade.protocol.events import EditProposed, Payload, RunForked, RunRequested, decode, encode
 
 _TRIES = 50
 """Conflicts in a row before giving up: each means that somebody else made progress."""
@@ -24,13 +27,19 @@ def fact_of(recorded: Recorded) -> Fact:
 
 
 class RunService:
-    """The only way to change a run. Two of them on one ledger are safe: appends are checked against the stream's version."""
+    """The only way to change a run. Two of them on one ledger are safe: appends are checked against the stream's version.
+
+    A fork's history is its parent's up to the fork, then its own stream. Its events are numbered through: what the two share has the
+    same numbers in both.
+    """
 
     def __init__(self, ledger: Ledger, clock: Clock, entropy: Entropy) -> None:
         self._ledger = ledger
         self._clock = clock
         self._entropy = entropy
         self._states: dict[RunId, tuple[int, RunState]] = {}
+        self._shared: dict[RunId, tuple[Recorded, ...]] = {}
+        """For each fork, its parent's events: they never change."""
 
     def new_id(self) -> RunId:
         return new_run_id(self._clock, self._entropy)
@@ -40,18 +49,48 @@ class RunService:
         after, state = self._states.get(run, (0, RunState()))
         news = await self._ledger.read(stream=run_stream(run), after=after)
         if news:
+            if not after:
+                state = fold(map(fact_of, await self._shared_history(run, news[0])))
             state = fold(map(fact_of, news), state)
             self._states[run] = (news[-1].position, state)
         if state.phase == "none":
-            raise NotRecorded(f"there is no run {run}", hint="`cavalcade runs` lists the runs")
+            raise _unknown(run)
         return state
 
     async def history(self, run: RunId) -> list[Recorded]:
-        """All events of a run, oldest first. Raises NotRecorded."""
-        recorded = await self._ledger.read(stream=run_stream(run))
-        if not recorded:
-            raise NotRecorded(f"there is no run {run}", hint="`cavalcade runs` lists the runs")
-        return recorded
+        """All events of a run, oldest first; `version` is an event's number in the run. Raises NotRecorded."""
+        own = await self._ledger.read(stream=run_stream(run))
+        if not own:
+            raise _unknown(run)
+        shared = await self._shared_history(run, own[0])
+        return [*shared, *_numbered(own, len(shared))] if shared else own
+
+    async def follow(self, run: RunId, *, after: int = 0) -> AsyncGenerator[Recorded]:
+        """The events of a run beyond number `after`, then each new one; `version` is its number in the run. Raises NotRecorded."""
+        known = await self.history(run)
+        for recorded in known[after:]:
+            yield recorded
+        own = known[-1].position
+        numbers = count(max(after, len(known)) + 1)
+        async for recorded in self._ledger.follow(stream=run_stream(run), after=own):
+            yield replace(recorded, version=next(numbers))
+
+    async def _shared_history(self, run: RunId, first: Recorded) -> tuple[Recorded, ...]:
+        """What a run has from its parent, by its first event; nothing unless it is a fork. Raises NotRecorded, LedgerDamaged."""
+        if run not in self._shared:
+            forked = decode(first.event)
+            self._shared[run] = await self._prefix(run, forked) if isinstance(forked, RunForked) else ()
+        return self._shared[run]
+
+    async def _prefix(self, run: RunId, forked: RunForked) -> tuple[Recorded, ...]:
+        history = await self.history(forked.parent)
+        if len(history) < forked.version or history[forked.version - 1].event.id != forked.event:
+            raise LedgerDamaged(
+                f"run {run} goes on from event #{forked.version} of run {forked.parent}, which is not the one it was forked at",
+                expected=f"event {forked.event}",
+                hint="`cavalcade verify` checks the record",
+            )
+        return tuple(history[: forked.version])
 
     async def list(self) -> list[RunId]:
         """Every run, oldest first."""
@@ -68,6 +107,17 @@ class RunService:
                 if state.closed:
                     break
         return state
+
+    async def fork(self, run: RunId, command: Fork) -> RunState:
+        """Makes a new run that shares its parent's history up to the command's event. Raises Refused, NotRecorded."""
+        state = fold(map(fact_of, (await self.history(command.parent))[: command.version]))
+        decided = decide(state, command)
+        if isinstance(decided, Refusal):
+            raise decided.error()
+        assert state.request is not None  # the decider forks no run that was never requested
+        drafts = self._drafts(run, state, decided, state.request.project)
+        await self._ledger.append(run_stream(run), drafts, expected_version=0)
+        return await self.load(run)
 
     async def request(self, run: RunId, request: RunRequested) -> RunState:
         await self._append(run, RunState(), (request,), request.project)
@@ -95,9 +145,12 @@ class RunService:
     async def _append(
         self, run: RunId, state: RunState, payloads: Sequence[Payload], project: ProjectId
     ) -> list[Recorded]:
+        drafts = self._drafts(run, state, payloads, project)
+        return await self._ledger.append(run_stream(run), drafts, expected_version=state.own_version)
+
+    def _drafts(self, run: RunId, state: RunState, payloads: Sequence[Payload], project: ProjectId) -> list[Draft]:
         spans = spans_of(run, state, payloads)
-        drafts = [self._draft(run, payload, project, span) for payload, span in zip(payloads, spans, strict=True)]
-        return await self._ledger.append(run_stream(run), drafts, expected_version=state.version)
+        return [self._draft(run, payload, project, span) for payload, span in zip(payloads, spans, strict=True)]
 
     def _draft(self, run: RunId, payload: Payload, project: ProjectId, span: Span) -> Draft:
         task: TaskId = getattr(payload, "task", TaskId(""))
@@ -115,3 +168,11 @@ class RunService:
             traceid=trace_id(run),
             spanid=span.id,
         )
+
+
+def _unknown(run: RunId) -> NotRecorded:
+    return NotRecorded(f"there is no run {run}", hint="`cavalcade runs` lists the runs")
+
+
+def _numbered(own: Iterable[Recorded], shared: int) -> list[Recorded]:
+    return [replace(recorded, version=shared + recorded.version) for recorded in own]

@@ -50,6 +50,35 @@ def restore(
 
 
 @commands.command()
+def fork(
+    context: typer.Context,
+    run: Run,
+    at: Annotated[str, typer.Option(metavar="EVENT|TIME", envvar="CAVALCADE_AT", help=_AT)],
+    guidance: Annotated[
+        str,
+        typer.Option(
+            "--with",
+            metavar="TEXT",
+            envvar="CAVALCADE_WITH",
+            help="Plan anew from there: another objective, or what `inject` takes.",
+        ),
+    ] = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", envvar="CAVALCADE_YES", help="Approve the plan without being asked.")
+    ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", envvar="CAVALCADE_NO_WAIT", help="Record it and don't carry it out.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Go on from any event of a run once more, as a run of its own."""
+    from cavalcade.cli.fork import fork as command
+
+    terminal = terminal_of(context, json)
+    return with_system(terminal, lambda system: command(system, terminal, run, at, guidance, yes=yes, wait=not no_wait))
+
+
+@commands.command()
 def why(
     context: typer.Context,
     place: Annotated[str, typer.Argument(metavar="FILE:LINE")],

@@ -75,12 +75,20 @@ def run(
 
 
 @commands.command()
-def runs(context: typer.Context, repo: Repo = Path(), every: All = False, json: Json = False) -> int:
+def runs(
+    context: typer.Context,
+    repo: Repo = Path(),
+    every: All = False,
+    tree: Annotated[
+        bool, typer.Option("--tree", envvar="CAVALCADE_TREE", help="Each fork below the run it was forked from.")
+    ] = False,
+    json: Json = False,
+) -> int:
     """List the runs of this project; outside of one, or with --all, all runs."""
     from cavalcade.cli.inspect import list_runs
 
     terminal = terminal_of(context, json)
-    return with_system(terminal, lambda system: list_runs(system, terminal, repo, every=every))
+    return with_system(terminal, lambda system: list_runs(system, terminal, repo, every=every, tree=tree))
 
 
 @commands.command()

@@ -5,15 +5,33 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cavalcade.domain.plan import SealedPlan
-from cavalcade.kernel.ids import BlobId, CommitId, TaskId, TreeId
+from cavalcade.kernel.ids import BlobId, CommitId, EventId, RunId, TaskId, TreeId
 from cavalcade.protocol.decision import Decision
 from cavalcade.protocol.events import Overlap, Problem, RunRequested, Settings
-from cavalcade.protocol.plan import Place, RecipeCall
+from cavalcade.protocol.plan import Base, Place, RecipeCall
 from cavalcade.protocol.receipt import Receipt
 
 
 class RequestRun(NamedTuple):
     request: RunRequested
+
+
+class Fork(NamedTuple):
+    """Asked of the state that the parent was in after `event`, its number `version`; decided for a run that is new.
+
+    Without `guidance` it goes on from exactly there. With it, it plans anew for `objective` and `recipe` from `base`, the tree that was
+    current there. `settings` hold either way: whether a plan is approved by itself is said anew for each fork.
+    """
+
+    parent: RunId
+    event: EventId
+    version: int
+    by: str
+    base: Base
+    guidance: str
+    objective: str
+    recipe: RecipeCall | None
+    settings: Settings
 
 
 class ProposePlan(NamedTuple):
@@ -114,6 +132,7 @@ class Complete(NamedTuple):
 
 Command = (
     RequestRun
+    | Fork
     | ProposePlan
     | Approve
     | Inject

@@ -28,7 +28,9 @@ Decided = tuple[e.Payload, ...] | Refusal
 
 
 def decide(state: RunState, command: c.Command) -> Decided:
-    """The events that a command leads to, in order, to be appended at `state.version`; `()` when it is already done.
+    """The events that a command leads to, in order, to be appended after `state.own_version`; `()` when it is already done.
+
+    Those of `Fork` begin a new stream.
 
     The events get their time when they are recorded: no rule of a run depends on it.
     """
@@ -37,6 +39,8 @@ def decide(state: RunState, command: c.Command) -> Decided:
             return (command.request,) if state.phase == "none" else Refusal("this run has already been requested")
         case _ if state.phase == "none":
             return Refusal("there is no such run", hint="`cavalcade runs` lists the runs")
+        case c.Fork():
+            return _fork(state, command)
         case _ if state.closed:
             return Refusal(f"the run is {state.phase}: nothing more can happen in it", hint="start a new run")
         case c.Abort():
@@ -53,6 +57,30 @@ def decide(state: RunState, command: c.Command) -> Decided:
             return _finish(state, command)
         case _:
             return _decide_for_task(state, command)
+
+
+def _fork(state: RunState, command: c.Fork) -> Decided:
+    if command.version != state.version:
+        return Refusal(f"event #{command.version} is not the one to fork at", expected=f"event #{state.version}")
+    if state.closed and not command.guidance:
+        return Refusal(
+            f"at event #{command.version} the run is {state.phase}: there is nothing to go on with",
+            hint="fork it at an earlier event (`cavalcade log` numbers them), or say what should be different: --with TEXT",
+        )
+    forked = e.RunForked(
+        parent=command.parent,
+        event=command.event,
+        version=command.version,
+        by=command.by,
+        base=command.base,
+        guidance=command.guidance,
+        objective=command.objective,
+        recipe=command.recipe,
+        settings=command.settings,
+    )
+    if state.phase == "awaiting_human" and not command.guidance and command.settings.auto_approve:
+        return (forked, e.PlanApproved(plan_hash=state.plan_hash, by="policy:yes"))
+    return (forked,)
 
 
 def _propose_plan(state: RunState, command: c.ProposePlan) -> Decided:

@@ -61,6 +61,8 @@ def _apply_to_run(state: RunState, fact: Fact) -> RunState:
                 "settings": payload.settings,
             }
             return _enter(state, "planning", fact, request=payload, head=base.commit, head_tree=base.tree, **known)
+        case e.RunForked() as payload:
+            return _fork(state, payload, fact)
         case e.PlanProposed() as payload:
             tasks = {spec.id: TaskState(spec=spec) for spec in payload.tasks}
             known = {"counts": payload.counts, "tests_refused": payload.tests_refused, "tasks": tasks}
@@ -103,6 +105,56 @@ def _close(state: RunState, fact: Fact) -> RunState:
             return _enter(state, "failed", fact, problem=payload.problem)
         case _:  # decisions and verdicts are on the record for people; no rule depends on them
             return state
+
+
+def _fork(state: RunState, forked: e.RunForked, fact: Fact) -> RunState:
+    """From here on it is another run: what its parent published, how it ended and what it overlapped with is the parent's own."""
+    own = RunState()
+    state = replace(
+        state,
+        parent=forked.parent,
+        shared=state.version,
+        objective=forked.objective,
+        recipe=forked.recipe,
+        settings=forked.settings,
+        published=False,
+        branch="",
+    )
+    if not forked.guidance:
+        return _enter(state, state.phase, fact)
+    feedback = e.FeedbackInjected(
+        text=forked.guidance,
+        by=forked.by,
+        objective=forked.objective,
+        recipe=forked.recipe,
+        settings=forked.settings,
+    )
+    return _enter(
+        state,
+        "planning",
+        fact,
+        head=forked.base.commit,
+        head_tree=forked.base.tree,
+        feedback=feedback,
+        round=state.round + (state.phase == "planning"),
+        **{name: getattr(own, name) for name in _OF_A_PLAN},
+    )
+
+
+_OF_A_PLAN = (
+    "plan_hash",
+    "plan",
+    "counts",
+    "tests_refused",
+    "approved_hash",
+    "approved_by",
+    "tasks",
+    "overlaps",
+    "problem",
+    "stop_reason",
+    "stop_places",
+)
+"""What of a state belongs to a plan and how it was carried out: gone where planning starts anew."""
 
 
 def _enter(state: RunState, phase: Phase, fact: Fact, **known: Any) -> RunState:

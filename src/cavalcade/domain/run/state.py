@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from cavalcade.kernel.ids import BlobId, CommitId, EventId, TaskId, TreeId
+from cavalcade.kernel.ids import BlobId, CommitId, EventId, RunId, TaskId, TreeId
 from cavalcade.protocol.events import FeedbackInjected, Overlap, PlanCounts, Problem, RunRequested, Settings
 from cavalcade.protocol.plan import Place, RecipeCall, Struct, TaskSpec
 
@@ -50,7 +50,7 @@ class TaskState(Struct, frozen=True):
     merged: CommitId = CommitId("")
     proposed_at: datetime | None = None
     queued: int = 0
-    """Stream version of the proposal: its place in the merge queue, whatever the clock did since."""
+    """Number of the proposal among the run's events: its place in the merge queue, whatever the clock did since."""
 
     def edits(self) -> tuple[int, ...]:
         """The edits that the present attempt has to make."""
@@ -62,7 +62,11 @@ class RunState(Struct, frozen=True):
     since: datetime | None = None
     """When the phase began."""
     version: int = 0
-    """Events folded so far: the stream's version."""
+    """Events folded so far: the number of the last one in the run."""
+    shared: int = 0
+    """How many of them are its parent's, in another stream: a fork's own events begin after these."""
+    parent: RunId | None = None
+    """For a fork."""
     request: RunRequested | None = None
     objective: str = ""
     recipe: RecipeCall | None = None
@@ -86,6 +90,11 @@ class RunState(Struct, frozen=True):
     problem: Problem | None = None
     stop_reason: str = ""
     stop_places: tuple[Place, ...] = ()
+
+    @property
+    def own_version(self) -> int:
+        """The version of the run's own stream."""
+        return self.version - self.shared
 
     @property
     def closed(self) -> bool:

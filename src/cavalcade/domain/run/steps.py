@@ -36,6 +36,8 @@ class Step(NamedTuple):
 def steps(history: Sequence[Fact], plan_of: PlanOf, state: RunState | None = None) -> list[Step]:
     """A run's history, from its first event or from where it stands in `state`, as commands in order.
 
+    A fork's own events are read from the state that its parent was in.
+
     Raises Refused at an event that no command of a run leads to, or one that stands without those that belong before or after it.
     """
     state = state or RunState()
@@ -61,10 +63,16 @@ def _end_of_group(history: Sequence[Fact], start: int, state: RunState) -> int:
     match history[end - 1].payload:
         case e.PlanProposed() if state.settings.auto_approve and isinstance(following, e.PlanApproved):
             return end + 1
+        case e.RunForked() as forked if _approves(state, forked) and isinstance(following, e.PlanApproved):
+            return end + 1
         case e.ExplorationRecorded(retry=None) if isinstance(following, e.RunStopped):
             return end + 1
         case _:
             return end
+
+
+def _approves(state: RunState, forked: e.RunForked) -> bool:
+    return state.phase == "awaiting_human" and not forked.guidance and forked.settings.auto_approve
 
 
 _P = TypeVar("_P", bound=e.Payload)
@@ -89,6 +97,8 @@ def _command(state: RunState, facts: tuple[Fact, ...], plan_of: PlanOf) -> c.Com
         ):
             decisions = tuple(made.decision for made in _only(before, e.DecisionMade))
             return c.ProposePlan(proposed.round, plan_of(proposed.plan), proposed.plan, decisions)
+        case (Fact(payload=e.RunForked() as f), *_):
+            return c.Fork(f.parent, f.event, f.version, f.by, f.base, f.guidance, f.objective, f.recipe, f.settings)
         case (Fact(payload=e.ExplorationRecorded() as x), *_):
             return c.RecordExploration(x.task, x.attempt, x.finding, x.places, x.retry)
         case (Fact(payload=e.EditProposed() as edit),) if state.plan is not None:
