@@ -11,6 +11,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from cavalcade.domain.plan import flaws, seal
 from cavalcade.domain.run import (
@@ -41,6 +42,7 @@ from cavalcade.domain.run import (
 )
 from cavalcade.domain.run.spans import spans_of
 from cavalcade.domain.run.steps import steps
+from cavalcade.kernel.errors import Refused
 from cavalcade.kernel.ids import BlobId, CommitId, EventId, RunId, TaskId
 from cavalcade.protocol import events as e
 from cavalcade.protocol.plan import Plan, PlannedEdit, TaskSpec
@@ -88,6 +90,15 @@ def plans(draw: st.DrawFn) -> Plan:
     return a_plan(*draw(st.permutations(tasks)), edits=edits)
 
 
+def onto(plan: Plan, state: RunState) -> Plan:
+    """The plan for the tree that the run stands on: a fork may plan anew in the middle."""
+    return replace(plan, base_tree=state.head_tree)
+
+
+def foreign(state: RunState) -> Plan:
+    return onto(FOREIGN.plan, state)
+
+
 def most_steps(plan: Plan) -> int:
     """No run under this plan can take more: each attempt starts, proposes, is judged and explored; each edit is proposed and judged."""
     tasks = sum(task.attempts * (4 + 2 * (len(task.edits) + len(task.residual))) for task in plan.tasks)
@@ -121,7 +132,8 @@ class Audit:
 
     def read(self, run: MemoryRun) -> None:
         for fact in run.facts[self.seen :]:
-            assert not self.closed, f"{fact.payload} after the end"
+            again = isinstance(fact.payload, e.RunForked) and bool(fact.payload.guidance)
+            assert not self.closed or again, f"{fact.payload} after the end"
             self._see(fact, run)
             self.seen += 1
 
@@ -129,6 +141,8 @@ class Audit:
         match fact.payload:
             case e.RunRequested():
                 assert self.seen == 0
+            case e.RunForked() as forked:
+                self._fork(forked)
             case e.PlanProposed() as proposed:
                 self._propose(proposed, run)
             case e.PlanApproved() as approved:
@@ -154,6 +168,15 @@ class Audit:
             case payload:
                 assert self.approved, f"{payload} before an approval"
                 self._see_task(payload, fact.id)
+
+    def _fork(self, forked: e.RunForked) -> None:
+        assert forked.version == self.seen
+        rounds = self.rounds + (not self.proposed and not self.closed)
+        if forked.guidance:
+            seen = self.seen
+            self.__init__()
+            self.seen, self.rounds, self.head = seen, rounds, forked.base.commit
+        self.published = CommitId("")
 
     def _propose(self, proposed: e.PlanProposed, run: MemoryRun) -> None:
         assert not self.approved
@@ -297,8 +320,8 @@ class RunMachine(RuleBasedStateMachine):
     def answering(self, data: st.DataObject) -> Environment:
         passes = st.integers(0, 7).map(lambda number: number < 7)
 
-        def plan(_state: RunState) -> Plan:
-            return data.draw(plans())
+        def plan(state: RunState) -> Plan:
+            return onto(data.draw(plans()), state)
 
         def edit_passes(_task: TaskState, _number: int) -> bool:
             return data.draw(passes)
@@ -365,6 +388,20 @@ class RunMachine(RuleBasedStateMachine):
     def crash(self) -> None:
         self.run.restart()
 
+    @rule(data=st.data(), guidance=st.sampled_from(["", "", "docs too"]), yes=st.booleans())
+    def somebody_forks_the_run(self, data: st.DataObject, guidance: str, yes: bool) -> None:
+        """From here on the fork is looked at: all that holds for a run holds for it."""
+        at = data.draw(st.integers(1, len(self.run.facts)))
+        before = fold(self.run.facts[:at])
+        try:
+            forked = self.run.fork(at, guidance, yes=yes)
+        except Refused:
+            assert before.closed
+            assert not guidance
+            return
+        assert fold(forked.facts[:at]) == before, "what is shared is changed"
+        self.run, self.audit, self.verifying = forked, Audit(), None
+
     @rule(seconds=st.integers(-3600, 3600))
     def the_wall_clock_moves(self, seconds: int) -> None:
         self.clock.jump(seconds)
@@ -377,6 +414,7 @@ class RunMachine(RuleBasedStateMachine):
     def the_state_is_the_fold_of_the_record(self) -> None:
         assert fold(self.run.facts) == self.run.state
         assert self.run.state.version == len(self.run.facts)
+        assert self.run.state.shared == self.run.shared
 
     @invariant()
     def the_state_says_what_the_record_says(self) -> None:
@@ -415,7 +453,7 @@ class RunMachine(RuleBasedStateMachine):
     def whatever_is_owed_can_be_done(self) -> None:
         """Bug class: an effect whose outcome the decider refuses: the run looks busy and never gets on."""
         for effect in pending(self.run.state):
-            command = next_command(self.run, effect, Environment(plan=lambda _state: FOREIGN.plan))
+            command = next_command(self.run, effect, Environment(plan=foreign))
             decided = decide(self.run.state, command)
             assert not isinstance(decided, Refusal), decided
             assert decided, f"{effect} is owed, but doing it changes nothing"
@@ -429,7 +467,7 @@ class RunMachine(RuleBasedStateMachine):
         if self.run.state.phase in {"none", "aborted", "failed"}:
             return
         plan = self.run.plans[self.run.state.plan_hash].plan if self.run.state.plan_hash else FOREIGN.plan
-        drive(self.run, Environment(plan=lambda _state: FOREIGN.plan), lambda _count: 0, steps=most_steps(plan))
+        drive(self.run, Environment(plan=foreign), lambda _count: 0, steps=most_steps(plan))
         self.every_event_is_allowed_at_its_place()
         assert self.run.state.phase == "completed" or (self.failed and self.run.state.phase == "stopped")
 
@@ -441,8 +479,9 @@ TestRunMachine.settings = settings(max_examples=100, stateful_step_count=50)
 def every_step_is_decided_again(run: MemoryRun) -> None:
     """The commands that are read off the record lead, in their states, to exactly what is on record."""
     kept = {BlobId(object_name(seal(sealed.plan)[1].decode())): sealed for sealed in run.plans.values()}
-    found = steps(run.facts, kept.__getitem__)
-    assert [fact for step in found for fact in step.facts] == run.facts
+    own = run.facts[run.shared :]
+    found = steps(own, kept.__getitem__, fold(run.facts[: run.shared]))
+    assert [fact for step in found for fact in step.facts] == own
     for step in found:
         assert decide(step.state, step.command) == step.events
         spans = spans_of(RunId("r1"), step.state, step.events)

@@ -29,9 +29,7 @@ class Forked(Whole, frozen=True):
     guidance: str
 
 
-async def fork(
-    system: System, terminal: Terminal, text: str, at: str, guidance: str, *, yes: bool, wait: bool
-) -> int:
+async def fork(system: System, terminal: Terminal, text: str, at: str, guidance: str, *, yes: bool, wait: bool) -> int:
     """Makes the fork, then carries it on; without `wait` it is only put on the record."""
     parent = choose_run(text, await system.runs.list())
     moment = await moment_of_run(system.runs, parent, parse_when(at, system.clock.now()))

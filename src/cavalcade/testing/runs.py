@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from cavalcade.domain.plan import SealedPlan, seal
 from cavalcade.domain.run import (
     Approve,
@@ -16,6 +18,7 @@ from cavalcade.domain.run import (
     ExploreTask,
     Fact,
     Finish,
+    Fork,
     JudgeEdit,
     JudgeTask,
     MakePlan,
@@ -37,13 +40,14 @@ from cavalcade.domain.run import (
     pending,
 )
 from cavalcade.kernel.clock import Clock
-from cavalcade.kernel.ids import BlobId, CommitId, EventId, ProjectId, TaskId, TreeId
+from cavalcade.kernel.ids import BlobId, CommitId, EventId, ProjectId, RunId, TaskId, TreeId
 from cavalcade.protocol.events import Payload, RunRequested, Settings
 from cavalcade.protocol.plan import Base, EditKind, Plan, PlannedEdit, RecipeCall, TaskSpec
 from cavalcade.protocol.receipt import Receipt, Verdict
 from cavalcade.testing.clock import FakeClock
 
 BRANCH = "cavalcade/r1"
+PARENT = RunId("r1")
 CALL = RecipeCall(name="rename", arguments={"symbol": "m:old", "to": "new"})
 
 
@@ -137,6 +141,8 @@ class MemoryRun:
         self._clock = clock or FakeClock(tick_s=1.0)
         self.facts: list[Fact] = []
         self.state = RunState()
+        self.shared = 0
+        """How many of the facts are the parent's, for a fork."""
         self.plans: dict[str, SealedPlan] = {}
         """By hash, all that were ever proposed, recorded or not."""
 
@@ -164,6 +170,19 @@ class MemoryRun:
 
     def restart(self) -> None:
         self.state = fold(self.facts)
+
+    def fork(self, at: int, guidance: str = "", *, yes: bool = False) -> MemoryRun:
+        """A run of its own from fact number `at`; with guidance it plans the same once more, from the head there. Raises Refused."""
+        forked = MemoryRun(self._clock)
+        forked.facts, forked.shared, forked.plans = self.facts[:at], at, dict(self.plans)
+        forked.restart()
+        state = forked.state
+        base = replace(BASE, commit=state.head, tree=state.head_tree) if guidance else BASE
+        settings = replace(state.settings, auto_approve=yes)
+        event = forked.facts[-1].id
+        command = Fork(PARENT, event, at, "ada", base, guidance, state.objective, state.recipe, settings)
+        forked.must(command)
+        return forked
 
     def approved(self) -> SealedPlan:
         return self.plans[self.state.approved_hash]
