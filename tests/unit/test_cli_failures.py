@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from cavalcade.cli.app import command_line
-from cavalcade.cli.failures import problem_document, report_defect, report_failure
+from cavalcade.cli.failures import report_defect, report_failure
 from cavalcade.cli.terminal import Terminal
 from cavalcade.kernel.errors import CavalcadeError, LedgerDamaged, SymbolNotFound
 from cavalcade.kernel.ids import RunId
+from cavalcade.protocol.problem import problem_document
 
 ERROR = SymbolNotFound(
     "no symbol [bold]m:x[/bold]", expected="module:name", hint="try [m:y]", places=("m.py:3", ":smile: [red]")
@@ -42,7 +43,7 @@ def test_with_json_the_error_is_also_a_problem_document_on_stdout() -> None:
     terminal.json = True
     report_failure(terminal, ERROR)
     document = json.loads(out.getvalue())
-    assert document == problem_document(ERROR, None)
+    assert document == problem_document(ERROR)
     assert document["type"] == "cavalcade:problem/symbol-not-found"
     assert document["detail"] == ERROR.what
     assert document["places"] == list(ERROR.places)

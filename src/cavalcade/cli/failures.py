@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cavalcade.kernel.errors import CavalcadeError, Defect, Interrupted, LedgerUnwritable
+from cavalcade.protocol.problem import problem_document
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,21 +32,6 @@ def disk_full(error: OSError) -> LedgerUnwritable | None:
     )
 
 
-def problem_document(error: CavalcadeError, run: str | None) -> dict[str, Any]:
-    """`type` is a relative name; `detail` the error's own text; the rest are extension members."""
-    document: dict[str, Any] = {
-        "type": f"cavalcade:problem/{error.code}",
-        "title": error.code.replace("-", " "),
-        "detail": error.what,
-        "code": error.code,
-        "expected": error.expected,
-        "hint": error.hint,
-        "places": list(error.places),
-        "exit_status": error.exit_status,
-    }
-    return document | ({"run": run} if run else {})
-
-
 def error_text(error: CavalcadeError) -> Text:
     """The error as lines: what, expected, places, hint. Nothing in it is taken for markup."""
     from rich.text import Text
@@ -67,7 +53,7 @@ def report_failure(terminal: Terminal, error: CavalcadeError) -> int:
     terminal.say(error_text(error))
     if terminal.run is not None:
         terminal.say(f"  run {terminal.run} is on the record; go on with: cavalcade resume {terminal.run}")
-    terminal.document(problem_document(error, terminal.run))
+    terminal.document(problem_document(error) | ({"run": terminal.run} if terminal.run else {}))
     return error.exit_status
 
 

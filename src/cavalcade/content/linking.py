@@ -34,15 +34,24 @@ def link_objects(source: Path, target: Path) -> None:
 
 def copy_shallow(source: Path, store: Path) -> bool:
     """Takes over where a shallow clone's history ends, so that walks stop there. Whether the source is shallow."""
+    commits = shallow_commits(source)
+    end_history(store, commits)
+    return bool(commits)
+
+
+def shallow_commits(folder: Path) -> set[str]:
+    """The commits of a bare repository whose parents are missing on purpose."""
     try:
-        commits = set((source / "shallow").read_text("ascii").split())
+        return set((folder / "shallow").read_text("ascii").split())
     except FileNotFoundError:
-        return False
-    path = store / "shallow"
-    known = set(path.read_text("ascii").split()) if path.exists() else set[str]()
+        return set()
+
+
+def end_history(store: Path, commits: set[str]) -> None:
+    """Walks stop at these commits from now on. Raises OSError."""
+    known = shallow_commits(store)
     if not commits <= known:
-        replace_file(path, "".join(f"{commit}\n" for commit in sorted(known | commits)).encode())
-    return True
+        replace_file(store / "shallow", "".join(f"{commit}\n" for commit in sorted(known | commits)).encode())
 
 
 def _with_alternates(objects: Path, depth: int) -> Iterator[Path]:

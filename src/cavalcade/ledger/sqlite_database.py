@@ -42,7 +42,12 @@ class Migration(NamedTuple):
 @functools.cache
 def queries() -> dict[str, str]:
     """The statements of `sql/queries.sql` by name."""
-    text = _sql().joinpath("queries.sql").read_text(encoding="utf-8")
+    return named_statements("queries.sql")
+
+
+def named_statements(file: str) -> dict[str, str]:
+    """The statements of a file in `sql` by the names above them."""
+    text = _sql().joinpath(file).read_text(encoding="utf-8")
     blocks = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
     return {name: body.strip() for name, body in zip(blocks[::2], blocks[1::2], strict=True)}
 
