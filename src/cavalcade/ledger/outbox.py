@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.errors import ChainDiverged, LedgerError, SequenceGap
 from cavalcade.kernel.ids import OriginId
-from cavalcade.ledger.parcels import Parcel, parcels
+from cavalcade.ledger.parcels import PARCEL_EVENTS, Parcel, parcels
 from cavalcade.ledger.port import Ledger, OriginHead
 from cavalcade.protocol.envelope import Sealed
 
@@ -86,11 +86,14 @@ class Outbox:
         acknowledgements: Acknowledgements,
         clock: Clock,
         *,
+        parcel_events: int = PARCEL_EVENTS,
         fault_point: Callable[[str], None] = _no_fault,
     ) -> None:
+        """Sends at most `parcel_events` at once."""
         self._ledger = ledger
         self._acknowledgements = acknowledgements
         self._clock = clock
+        self._parcel_events = parcel_events
         self._fault_point = fault_point
 
     async def deliver(self, name: str, receiver: Receiver) -> int:
@@ -105,7 +108,8 @@ class Outbox:
             held = await agree(self._ledger, receiver)
             await self._mark(name, {origin: head for origin, head in held.items() if head.seq})
             try:
-                async for parcel in parcels(self._ledger, {origin: head.seq for origin, head in held.items()}):
+                seqs = {origin: head.seq for origin, head in held.items()}
+                async for parcel in parcels(self._ledger, seqs, size=self._parcel_events):
                     await self._send(name, receiver, parcel)
                     sent += len(parcel.events)
             except SequenceGap:
@@ -172,11 +176,11 @@ async def check_same(ledger: Ledger, origin: OriginId, head: OriginHead) -> None
         raise ChainDiverged(
             f"the other ledger holds {head.seq} events of this one, {origin}, which are not all here",
             expected="no more events than were ever recorded here",
-            hint="this ledger was put back from an older copy: bring back the newer one; nothing was sent",
+            hint="this ledger was put back from an older copy: bring back the newer one; nothing was taken over",
         )
     if here[0].hash != head.hash:
         raise ChainDiverged(
             f"event {head.seq} of origin {origin} has hash {here[0].hash[:16]} here and {head.hash[:16]} in the other ledger",
             expected="one history of each origin",
-            hint="one of the two was changed, or is a copy that went on by itself: `cavalcade verify` in both; nothing was sent",
+            hint="one of the two was changed, or is a copy that went on by itself: `cavalcade verify` in both; nothing was taken over",
         )

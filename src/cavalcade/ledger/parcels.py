@@ -33,13 +33,15 @@ class Parcel(NamedTuple):
         return self.first + len(self.events) - 1
 
 
-async def parcels(ledger: Ledger, held: Mapping[OriginId, int], *, upto: int | None = None) -> AsyncIterator[Parcel]:
+async def parcels(
+    ledger: Ledger, held: Mapping[OriginId, int], *, upto: int | None = None, size: int = PARCEL_EVENTS
+) -> AsyncIterator[Parcel]:
     """Every event whose sequence number is beyond what is `held` of its origin, up to position `upto`; also those recorded meanwhile.
 
-    Keeps one page in memory, however long the ledger is. Raises what reading a ledger raises.
+    At most `size` events in each, and only as many in memory, however long the ledger is. Raises what reading a ledger raises.
     """
     position = await _first_missing(ledger, held)
-    while page := await ledger.read(after=position, limit=PARCEL_EVENTS):
+    while page := await ledger.read(after=position, limit=size):
         position = page[-1].position
         wanted = [event for event in page if event.originseq > held.get(event.origin, 0)]
         texts = await _sealed(ledger, wanted)
