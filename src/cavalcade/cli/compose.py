@@ -60,8 +60,8 @@ class System:
         return GitContentStore(folder)
 
     def content_of(self, state: RunState) -> ContentStore:
-        assert state.request is not None  # a loaded run has been requested
-        return self.content(state.request.project)
+        assert state.start is not None  # a loaded run has begun
+        return self.content(state.start.project)
 
     async def sandbox(self) -> Sandbox:
         """Raises SandboxUnavailable."""

@@ -26,8 +26,8 @@ async def explain(system: System, terminal: Terminal, place: str, repo: Path | N
     if run:
         chosen = choose_run(run, await system.runs.list())
         state = await system.runs.load(chosen)
-        assert state.request is not None  # a loaded run has been requested
-        path = path_in(Path(state.request.repository), file, repo or Path.cwd())
+        assert state.start is not None  # a loaded run has begun
+        path = path_in(Path(state.start.repository), file, repo or Path.cwd())
         found = await Explainer(system.runs, system.content_of(state)).why_in_run(chosen, path, line)
     else:
         repository = top_folder(repo or _folder_of(file))

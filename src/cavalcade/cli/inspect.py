@@ -24,11 +24,19 @@ from cavalcade.config.paths import project_id
 from cavalcade.kernel.errors import NotARepository, UsageError
 from cavalcade.kernel.ids import RunId, run_stream
 from cavalcade.protocol.envelope import Recorded
-from cavalcade.protocol.events import RunAborted, RunCompleted, RunFailed, RunStopped, decode, known_types
+from cavalcade.protocol.events import (
+    RecordingEnded,
+    RunAborted,
+    RunCompleted,
+    RunFailed,
+    RunStopped,
+    decode,
+    known_types,
+)
 from cavalcade.supervisor.history import runs_of
 from cavalcade.supervisor.timeline import Row, row_of, short_type
 
-_CLOSING = (RunCompleted, RunStopped, RunAborted, RunFailed)
+_CLOSING = (RecordingEnded, RunCompleted, RunStopped, RunAborted, RunFailed)
 
 
 class RunLine(Whole, frozen=True):
@@ -131,14 +139,14 @@ async def _wanted(system: System, repo: Path, *, every: bool) -> Sequence[RunId]
 async def _run_line(system: System, run: RunId) -> RunLine:
     state = await system.runs.load(run)
     first = (await system.ledger.read(stream=run_stream(run), limit=1))[0]
-    assert state.request is not None  # a loaded run has been requested
+    assert state.start is not None  # a loaded run has begun
     return RunLine(
         run=run,
         parent=state.parent or "",
         shared=state.shared,
         phase=state.phase,
         started=first.event.time,
-        repository=state.request.repository,
+        repository=state.start.repository,
         objective=state.objective,
         branch=state.branch,
     )

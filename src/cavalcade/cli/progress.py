@@ -15,6 +15,7 @@ from rich.text import Text
 from cavalcade.cli.report import GateTally
 from cavalcade.cli.report_view import gate_text
 from cavalcade.domain.run import (
+    AwaitProgram,
     DoTask,
     Effect,
     ExploreTask,
@@ -103,6 +104,8 @@ def _owed(effect: Effect, state: RunState) -> str:
             return f"{task}: finding out why it failed"
         case Publish() | Finish():
             return "the result branch"
+        case AwaitProgram():
+            return "the end of the recorded program"
 
 
 def newsworthy(recorded: Recorded) -> bool:

@@ -57,8 +57,8 @@ async def diff(system: System, terminal: Terminal, text: str, at: str, *, stat: 
     run = choose_run(text, await system.runs.list())
     state = await system.runs.load(run)
     content = system.content_of(state)
-    assert state.request is not None  # a loaded run has been requested
-    old = state.request.base.tree
+    assert state.start is not None  # a loaded run has begun
+    old = state.start.base.tree
     moment = await moment_of_run(system.runs, run, parse_when(at, system.clock.now())) if at else None
     new = moment.tree if moment else content.tree_of(tip_of(state))
     files = await asyncio.to_thread(content.diff, old, new)
@@ -114,8 +114,8 @@ async def restore(system: System, terminal: Terminal, text: str, at: str, into: 
         files = await asyncio.to_thread(content.restore, moment.tree, folder)
         where = f"{count(files, 'file')} in {folder}"
     else:
-        assert moment.state.request is not None  # the moment is of a run that has been requested
-        repository = Path(moment.state.request.repository)
+        assert moment.state.start is not None  # the moment is of a run that has begun
+        repository = Path(moment.state.start.repository)
         await asyncio.to_thread(content.publish, repository, branch, moment.commit)
         where = f"branch {branch} in {repository}"
     terminal.say(Text(f"restored #{row.version} of run {moment.run} ({row.text}): {where}"))

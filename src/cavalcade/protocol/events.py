@@ -353,9 +353,9 @@ class ToolAnswered(Payload, frozen=True):
 
 @_event("recording.ended.v1")
 class RecordingEnded(Payload, frozen=True):
-    """`exit_status` is the program's, negative for the signal that ended it; `commit` its last state."""
+    """`exit_status` is the program's, negative for the signal that ended it, None when nobody saw the end; `commit` its last state."""
 
-    exit_status: int
+    exit_status: int | None
     commit: CommitId
     tree: TreeId
 

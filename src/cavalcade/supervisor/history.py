@@ -144,7 +144,7 @@ async def moment_of_run(runs: RunService, run: RunId, when: When) -> Moment:
 async def runs_of(runs: RunService, project: ProjectId) -> list[RunId]:
     """The project's runs, oldest first."""
     states = [(run, await runs.load(run)) for run in await runs.list()]
-    return [run for run, state in states if state.request is not None and state.request.project == project]
+    return [run for run, state in states if state.start is not None and state.start.project == project]
 
 
 async def moment_of_project(ledger: Ledger, runs: RunService, project: ProjectId, when: When) -> Moment:

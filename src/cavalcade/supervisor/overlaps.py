@@ -11,19 +11,14 @@ from cavalcade.protocol.events import Overlap
 
 def find_overlaps(content: ContentStore, mine: RunState, others: Iterable[RunState]) -> tuple[Overlap, ...]:
     """Published results of the same project and base that changed a file which `mine` changed, each with its conflicting paths."""
-    if mine.request is None:
+    if mine.start is None:
         return ()
-    base = mine.request.base.tree
+    base = mine.start.base.tree
     changed = {diff.path for diff in content.diff(base, mine.head_tree, context=0)}
     found: list[Overlap] = []
     for other in others:
-        request = other.request
-        if (
-            request is None
-            or not other.published
-            or request.project != mine.request.project
-            or request.base.tree != base
-        ):
+        start = other.start
+        if start is None or not other.published or start.project != mine.start.project or start.base.tree != base:
             continue
         if changed.isdisjoint(diff.path for diff in content.diff(base, other.head_tree, context=0)):
             continue

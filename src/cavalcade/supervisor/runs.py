@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from datetime import datetime
 from itertools import count
 
 from msgspec.structs import replace
@@ -12,12 +13,35 @@ from cavalcade.domain.run.spans import Span, spans_of
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.entropy import Entropy
 from cavalcade.kernel.errors import LedgerDamaged, NotRecorded, VersionConflict
-from cavalcade.kernel.ids import ProjectId, RunId, TaskId, new_event_id, new_run_id, run_stream
+from cavalcade.kernel.ids import EventId, ProjectId, RunId, TaskId, new_event_id, new_run_id, run_stream
 from cavalcade.kernel.trace import trace_id
 from cavalcade.ledger.port import Ledger
 from cavalcade.protocol.envelope import Draft, Recorded
-from cavalcade.protocol.events import EditProposed, Payload, RunForked, RunRequested, decode, encode
+from cavalcade.protocol.events import (
+    EditProposed,
+    FilesChanged,
+    MessageRecorded,
+    OutputWritten,
+    Payload,
+    RecordingEnded,
+    RecordingStarted,
+    RunForked,
+    RunRequested,
+    ToolAnswered,
+    ToolCalled,
+    decode,
+    encode,
+)
 
+_RECORDED = (
+    RecordingStarted,
+    FilesChanged,
+    OutputWritten,
+    MessageRecorded,
+    ToolCalled,
+    ToolAnswered,
+    RecordingEnded,
+)
 _TRIES = 50
 """Conflicts in a row before giving up: each means that somebody else made progress."""
 
@@ -119,12 +143,25 @@ class RunService:
         await self._ledger.append(run_stream(run), drafts, expected_version=0)
         return await self.load(run)
 
+    def new_event_id(self) -> EventId:
+        return new_event_id(self._clock, self._entropy)
+
     async def request(self, run: RunId, request: RunRequested) -> RunState:
         await self._append(run, RunState(), (request,), request.project)
         return await self.load(run)
 
-    async def execute(self, run: RunId, command: Command) -> RunState:
-        """Decides and appends; the new state. Raises Refused when the rules forbid it, LedgerError when it can't be recorded."""
+    async def record(self, run: RunId, recording: RecordingStarted) -> RunState:
+        """The first event of a run in which a program works."""
+        await self._append(run, RunState(), (recording,), recording.project)
+        return await self.load(run)
+
+    async def execute(
+        self, run: RunId, command: Command, *, event: EventId | None = None, at: datetime | None = None
+    ) -> RunState:
+        """Decides and appends; the new state. Raises Refused when the rules forbid it, LedgerError when it can't be recorded.
+
+        `event` is the id that the first event gets, where something names it already; `at` the time of what happened before it is told.
+        """
         for _ in range(_TRIES):
             state = await self.load(run)
             decided = decide(state, command)
@@ -132,9 +169,9 @@ class RunService:
                 raise decided.error()
             if not decided:
                 return state
-            assert state.request is not None
+            assert state.start is not None
             try:
-                recorded = await self._append(run, state, decided, state.request.project)
+                recorded = await self._append(run, state, decided, state.start.project, event, at)
             except VersionConflict:
                 continue
             state = fold(map(fact_of, recorded), state)
@@ -143,28 +180,43 @@ class RunService:
         raise VersionConflict(f"run {run} kept changing while {type(command).__name__} was tried {_TRIES} times")
 
     async def _append(
-        self, run: RunId, state: RunState, payloads: Sequence[Payload], project: ProjectId
+        self,
+        run: RunId,
+        state: RunState,
+        payloads: Sequence[Payload],
+        project: ProjectId,
+        event: EventId | None = None,
+        at: datetime | None = None,
     ) -> list[Recorded]:
-        drafts = self._drafts(run, state, payloads, project)
+        drafts = self._drafts(run, state, payloads, project, at)
+        if event is not None:
+            drafts[0] = replace(drafts[0], id=event)
         return await self._ledger.append(run_stream(run), drafts, expected_version=state.own_version)
 
-    def _drafts(self, run: RunId, state: RunState, payloads: Sequence[Payload], project: ProjectId) -> list[Draft]:
+    def _drafts(
+        self,
+        run: RunId,
+        state: RunState,
+        payloads: Sequence[Payload],
+        project: ProjectId,
+        at: datetime | None = None,
+    ) -> list[Draft]:
         spans = spans_of(run, state, payloads)
-        return [self._draft(run, payload, project, span) for payload, span in zip(payloads, spans, strict=True)]
+        return [self._draft(run, payload, project, span, at) for payload, span in zip(payloads, spans, strict=True)]
 
-    def _draft(self, run: RunId, payload: Payload, project: ProjectId, span: Span) -> Draft:
+    def _draft(self, run: RunId, payload: Payload, project: ProjectId, span: Span, at: datetime | None) -> Draft:
         task: TaskId = getattr(payload, "task", TaskId(""))
         return Draft(
             id=new_event_id(self._clock, self._entropy),
             type=payload.TYPE,
-            time=self._clock.now(),
+            time=at or self._clock.now(),
             data=encode(payload),
             subject=payload.path if isinstance(payload, EditProposed) else task,
             project=project,
             run=run,
             task=task,
             agent=f"coder/{task}" if task else "",
-            role="coder" if task else "supervisor",
+            role="coder" if task else "recorder" if isinstance(payload, _RECORDED) else "supervisor",
             traceid=trace_id(run),
             spanid=span.id,
         )

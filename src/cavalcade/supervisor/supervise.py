@@ -12,6 +12,7 @@ from pathlib import Path
 from cavalcade.bus.port import Bus
 from cavalcade.content.port import ContentStore
 from cavalcade.domain.run import (
+    AwaitProgram,
     Complete,
     DoTask,
     Effect,
@@ -75,7 +76,7 @@ class Supervisor:
         self._contents = contents
 
     async def drive(self, run: RunId) -> RunState:
-        """Goes on until the run is closed or waits for a person; the state then.
+        """Goes on until the run is closed or waits for a person or a recorded program; the state then.
 
         An objective that can't be carried out closes the run as failed. Any other error (ledger, sandbox, tools) is raised and leaves
         the run as it stood: it can be resumed when the cause is gone.
@@ -91,7 +92,7 @@ class Supervisor:
         while True:
             state = await self._runs.load(run)
             effects = pending(state)
-            if state.closed or any(isinstance(effect, WaitForHuman) for effect in effects):
+            if state.closed or any(isinstance(effect, WaitForHuman | AwaitProgram) for effect in effects):
                 return state
             for effect in effects:
                 under_way += await self._carry_out(run, state, effect)
@@ -136,12 +137,11 @@ class Supervisor:
         return 0 if job is None else await self._bus.offer(job)
 
     async def _publish(self, run: RunId, state: RunState) -> None:
-        assert state.request is not None
-        self._contents(state).publish(Path(state.request.repository), branch_of(run), state.head)
+        assert state.start is not None
+        self._contents(state).publish(Path(state.start.repository), branch_of(run), state.head)
         await self._runs.execute(run, RecordPublished(branch_of(run), state.head))
 
     async def _overlaps(self, run: RunId, state: RunState) -> tuple[Overlap, ...]:
         """Whether this result merges with the other results of the same project that stand on the same base."""
-        assert state.request is not None
         others = [await self._runs.load(other) for other in await self._runs.list() if other != run]
         return find_overlaps(self._contents(state), state, others)

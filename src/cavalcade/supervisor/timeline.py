@@ -209,9 +209,14 @@ def _of_program(
             tone: Tone = "bad" if payload.failed else "plain"
             return tone, f"tool {'failed' if payload.failed else 'answered'}: {_beginning(payload.text)}"
         case e.RecordingEnded():
-            tone = "bad" if payload.exit_status else "good"
-            how = f"signal {-payload.exit_status}" if payload.exit_status < 0 else f"exit status {payload.exit_status}"
-            return tone, f"the program ended: {how}"
+            return "good" if payload.exit_status == 0 else "bad", f"the program ended: {ending(payload.exit_status)}"
+
+
+def ending(exit_status: int | None) -> str:
+    """How a recorded program ended."""
+    if exit_status is None:
+        return "nobody saw how"
+    return f"signal {-exit_status}" if exit_status < 0 else f"exit status {exit_status}"
 
 
 def _of_project(

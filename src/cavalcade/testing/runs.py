@@ -11,10 +11,12 @@ from msgspec.structs import replace
 from cavalcade.domain.plan import SealedPlan, seal
 from cavalcade.domain.run import (
     Approve,
+    AwaitProgram,
     Command,
     Complete,
     DoTask,
     Effect,
+    EndRecording,
     ExploreTask,
     Fact,
     Finish,
@@ -232,6 +234,8 @@ def next_command(run: MemoryRun, effect: Effect, environment: Environment) -> Co
             return RecordPublished(BRANCH, state.head)
         case Finish():
             return Complete()
+        case AwaitProgram():
+            return EndRecording(0)
 
 
 def _step_of_task(run: MemoryRun, effect: DoTask, environment: Environment) -> Command:

@@ -7,7 +7,8 @@ pending(state) -> effects
 requested ─► planning ─► awaiting_human ─► executing ─► publishing ─► completed
                 ▲              │               │
                 └── feedback ──┘               └─► stopped (a task can't pass its gates; nothing landed)
-any open phase ─► aborted (a person) | failed (an error that names itself)
+recording ─► completed (the recorded program has ended, however)
+any open phase but recording ─► aborted (a person) | failed (an error that names itself)
 """
 
 from cavalcade.domain.run.commands import (
@@ -15,6 +16,7 @@ from cavalcade.domain.run.commands import (
     Approve,
     Command,
     Complete,
+    EndRecording,
     Fail,
     Fork,
     Inject,
@@ -23,14 +25,19 @@ from cavalcade.domain.run.commands import (
     ProposeEdit,
     ProposePlan,
     ProposeTask,
+    RecordChanges,
+    RecordConversation,
     RecordExploration,
+    RecordOutput,
     RecordPublished,
     RequestRun,
+    StartRecording,
     StartTask,
 )
-from cavalcade.domain.run.decide import Refusal, decide
+from cavalcade.domain.run.decide import decide
 from cavalcade.domain.run.evolve import Fact, evolve, fold
 from cavalcade.domain.run.pending import (
+    AwaitProgram,
     DoTask,
     Effect,
     ExploreTask,
@@ -41,15 +48,18 @@ from cavalcade.domain.run.pending import (
     WaitForHuman,
     pending,
 )
+from cavalcade.domain.run.refusal import Refusal
 from cavalcade.domain.run.state import RunState, TaskState
 
 __all__ = [
     "Abort",
     "Approve",
+    "AwaitProgram",
     "Command",
     "Complete",
     "DoTask",
     "Effect",
+    "EndRecording",
     "ExploreTask",
     "Fact",
     "Fail",
@@ -63,11 +73,15 @@ __all__ = [
     "ProposePlan",
     "ProposeTask",
     "Publish",
+    "RecordChanges",
+    "RecordConversation",
     "RecordExploration",
+    "RecordOutput",
     "RecordPublished",
     "Refusal",
     "RequestRun",
     "RunState",
+    "StartRecording",
     "StartTask",
     "TaskState",
     "VerifyTask",

@@ -7,7 +7,18 @@ from typing import NamedTuple
 from cavalcade.domain.plan import SealedPlan
 from cavalcade.kernel.ids import BlobId, CommitId, EventId, RunId, TaskId, TreeId
 from cavalcade.protocol.decision import Decision
-from cavalcade.protocol.events import Overlap, Problem, RunRequested, Settings
+from cavalcade.protocol.events import (
+    FilesChanged,
+    MessageRecorded,
+    OutputWritten,
+    Overlap,
+    Problem,
+    RecordingStarted,
+    RunRequested,
+    Settings,
+    ToolAnswered,
+    ToolCalled,
+)
 from cavalcade.protocol.plan import Base, Place, RecipeCall
 from cavalcade.protocol.receipt import Receipt
 
@@ -130,6 +141,32 @@ class Complete(NamedTuple):
     overlaps: tuple[Overlap, ...] = ()
 
 
+class StartRecording(NamedTuple):
+    recording: RecordingStarted
+
+
+class RecordChanges(NamedTuple):
+    """The next state of the program's folder; its parent is the state before."""
+
+    changed: FilesChanged
+
+
+class RecordOutput(NamedTuple):
+    pieces: tuple[OutputWritten, ...]
+
+
+class RecordConversation(NamedTuple):
+    """What a known program says of its own conversation, in order."""
+
+    entries: tuple[MessageRecorded | ToolCalled | ToolAnswered, ...]
+
+
+class EndRecording(NamedTuple):
+    """`exit_status` as in RecordingEnded."""
+
+    exit_status: int | None
+
+
 Command = (
     RequestRun
     | Fork
@@ -146,4 +183,9 @@ Command = (
     | RecordExploration
     | RecordPublished
     | Complete
+    | StartRecording
+    | RecordChanges
+    | RecordOutput
+    | RecordConversation
+    | EndRecording
 )

@@ -5,26 +5,13 @@ from __future__ import annotations
 from cavalcade.domain.plan import flaws
 from cavalcade.domain.run import commands as c
 from cavalcade.domain.run.pending import ready
+from cavalcade.domain.run.recording import decide_for_recording
+from cavalcade.domain.run.refusal import Decided, Refusal
 from cavalcade.domain.run.state import RunState, TaskState, TaskStatus
-from cavalcade.kernel.errors import Refused
 from cavalcade.kernel.ids import TaskId
 from cavalcade.protocol import events as e
-from cavalcade.protocol.plan import Place, Plan, Struct
+from cavalcade.protocol.plan import Place, Plan
 from cavalcade.protocol.receipt import Receipt
-
-
-class Refusal(Struct, frozen=True):
-    """Why a command can't be carried out in this state. Nothing was recorded."""
-
-    what: str
-    expected: str = ""
-    hint: str = ""
-
-    def error(self) -> Refused:
-        return Refused(self.what, expected=self.expected, hint=self.hint)
-
-
-Decided = tuple[e.Payload, ...] | Refusal
 
 
 def decide(state: RunState, command: c.Command) -> Decided:
@@ -37,12 +24,25 @@ def decide(state: RunState, command: c.Command) -> Decided:
     match command:
         case c.RequestRun():
             return (command.request,) if state.phase == "none" else Refusal("this run has already been requested")
+        case c.StartRecording():
+            return (command.recording,) if state.phase == "none" else Refusal("this run has already begun")
         case _ if state.phase == "none":
             return Refusal("there is no such run", hint="`cavalcade runs` lists the runs")
         case c.Fork():
             return _fork(state, command)
         case _ if state.closed:
             return Refusal(f"the run is {state.phase}: nothing more can happen in it", hint="start a new run")
+        case c.RecordChanges() | c.RecordOutput() | c.RecordConversation() | c.EndRecording() | c.RecordPublished() if (
+            state.recording
+        ):
+            return decide_for_recording(state, command)
+        case _ if state.recording:
+            return Refusal(
+                "this run is a recording: there is no plan in it, and it ends when its program does",
+                hint="end the program; `cavalcade resume` ends a recording that was cut off",
+            )
+        case c.RecordChanges() | c.RecordOutput() | c.RecordConversation() | c.EndRecording():
+            return Refusal("this run is no recording", hint="`cavalcade record -- CMD` makes one")
         case c.Abort():
             return (e.RunAborted(by=command.by, reason=command.reason),)
         case c.Fail():

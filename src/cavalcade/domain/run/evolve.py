@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -89,8 +90,21 @@ def _apply_to_run(state: RunState, fact: Fact) -> RunState:
             return _enter(state, "planning", fact, plan_hash="", plan=None, tasks={}, **known)
         case e.ResultPublished() as payload:
             return replace(state, published=True, branch=payload.branch)
+        case e.RecordingStarted() | e.FilesChanged() | e.RecordingEnded() as payload:
+            return _record(state, payload, fact)
         case _:
             return _close(state, fact)
+
+
+def _record(state: RunState, payload: e.RecordingStarted | e.FilesChanged | e.RecordingEnded, fact: Fact) -> RunState:
+    match payload:
+        case e.RecordingStarted():
+            known = {"recording": payload, "objective": shlex.join(payload.command)}
+            return _enter(state, "recording", fact, head=payload.base.commit, head_tree=payload.base.tree, **known)
+        case e.FilesChanged():
+            return replace(state, head=payload.commit, head_tree=payload.tree, looks=state.looks + 1)
+        case e.RecordingEnded():
+            return _enter(state, "completed", fact, exit_status=payload.exit_status)
 
 
 def _close(state: RunState, fact: Fact) -> RunState:

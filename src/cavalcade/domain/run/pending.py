@@ -44,7 +44,11 @@ class Finish(NamedTuple):
     pass
 
 
-Effect = MakePlan | WaitForHuman | DoTask | VerifyTask | ExploreTask | Publish | Finish
+class AwaitProgram(NamedTuple):
+    """Nothing is owed but the end of the recorded program; its recorder, or whoever resumes the recording, sees to that."""
+
+
+Effect = MakePlan | WaitForHuman | DoTask | VerifyTask | ExploreTask | Publish | Finish | AwaitProgram
 
 
 def pending(state: RunState) -> tuple[Effect, ...]:
@@ -57,6 +61,8 @@ def pending(state: RunState) -> tuple[Effect, ...]:
             return _owed_to_tasks(state)
         case "publishing":
             return (Finish(),) if state.published else (Publish(),)
+        case "recording":
+            return (AwaitProgram(),)
         case _:
             return ()
 

@@ -8,11 +8,28 @@ from typing import Literal
 import msgspec
 
 from cavalcade.kernel.ids import BlobId, CommitId, EventId, RunId, TaskId, TreeId
-from cavalcade.protocol.events import FeedbackInjected, Overlap, PlanCounts, Problem, RunRequested, Settings
+from cavalcade.protocol.events import (
+    FeedbackInjected,
+    Overlap,
+    PlanCounts,
+    Problem,
+    RecordingStarted,
+    RunRequested,
+    Settings,
+)
 from cavalcade.protocol.plan import Place, RecipeCall, Struct, TaskSpec
 
 Phase = Literal[
-    "none", "planning", "awaiting_human", "executing", "publishing", "completed", "stopped", "aborted", "failed"
+    "none",
+    "planning",
+    "awaiting_human",
+    "executing",
+    "publishing",
+    "recording",
+    "completed",
+    "stopped",
+    "aborted",
+    "failed",
 ]
 CLOSED: frozenset[Phase] = frozenset({"completed", "stopped", "aborted", "failed"})
 
@@ -68,6 +85,12 @@ class RunState(Struct, frozen=True):
     parent: RunId | None = None
     """For a fork."""
     request: RunRequested | None = None
+    recording: RecordingStarted | None = None
+    """For a run in which a program works: it has no plan and no tasks."""
+    exit_status: int | None = None
+    """Of the recorded program, negative for the signal that ended it; None while it runs, and when nobody saw its end."""
+    looks: int = 0
+    """States of the folder that were recorded."""
     objective: str = ""
     recipe: RecipeCall | None = None
     settings: Settings = Settings()
@@ -95,6 +118,11 @@ class RunState(Struct, frozen=True):
     def own_version(self) -> int:
         """The version of the run's own stream."""
         return self.version - self.shared
+
+    @property
+    def start(self) -> RunRequested | RecordingStarted | None:
+        """What the run began with: its project, repository and base. None where there is no run."""
+        return self.request or self.recording
 
     @property
     def closed(self) -> bool:
