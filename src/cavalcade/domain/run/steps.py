@@ -164,6 +164,22 @@ def _command_of_one(fact: Fact) -> c.Command:
         case e.RunCompleted() as completed:
             return c.Complete(completed.overlaps)
         case _:
+            return _command_of_recording(fact)
+
+
+def _command_of_recording(fact: Fact) -> c.Command:
+    match fact.payload:
+        case e.RecordingStarted() as recording:
+            return c.StartRecording(recording)
+        case e.FilesChanged() as changed:
+            return c.RecordChanges(changed)
+        case e.OutputWritten() as piece:
+            return c.RecordOutput((piece,))
+        case (e.MessageRecorded() | e.ToolCalled() | e.ToolAnswered()) as entry:
+            return c.RecordConversation((entry,))
+        case e.RecordingEnded() as ended:
+            return c.EndRecording(ended.exit_status)
+        case _:
             raise _unexplained(fact)
 
 
