@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 
 from cavalcade.bus.memory import MemoryBus
-from cavalcade.config.paths import DataFolder, data_folder, project_id
+from cavalcade.config.paths import DataFolder, data_folder
 from cavalcade.content.git import GitContentStore
 from cavalcade.content.port import ContentStore
 from cavalcade.domain.run import Fork, RunState
@@ -27,6 +27,7 @@ from cavalcade.protocol.plan import RecipeCall
 from cavalcade.sandbox.canary import open_sandbox
 from cavalcade.sandbox.port import Sandbox
 from cavalcade.sandbox.scratch import Janitor, discard
+from cavalcade.supervisor.projects import Projects
 from cavalcade.supervisor.runs import RunService
 from cavalcade.supervisor.supervise import Supervisor
 from cavalcade.worker.worker import Worker, Workshop
@@ -48,6 +49,7 @@ class System:
         self.environ = environ
         self._home = Path(environ.get("HOME") or Path.home())
         self.runs = RunService(ledger, clock, entropy)
+        self.projects = Projects(ledger, clock, entropy)
         self._contents: dict[ProjectId, ContentStore] = {}
 
     def content(self, project: ProjectId) -> ContentStore:
@@ -81,7 +83,7 @@ class System:
 
         `repository` is the top folder. Raises ContentError, LedgerError.
         """
-        project = project_id(repository)
+        project = await self.projects.at(repository)
         content = self.content(project)
         base = await asyncio.to_thread(content.import_repository, repository, include_uncommitted=include_uncommitted)
         run = self.runs.new_id()

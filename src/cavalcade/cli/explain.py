@@ -13,7 +13,6 @@ from cavalcade.cli.failures import DONE
 from cavalcade.cli.find import choose_run, path_in, split_place, top_folder
 from cavalcade.cli.lists import Sheet
 from cavalcade.cli.terminal import Terminal
-from cavalcade.config.paths import project_id
 from cavalcade.protocol.receipt import Receipt
 from cavalcade.supervisor.history import runs_of
 from cavalcade.supervisor.timeline import duration
@@ -32,9 +31,10 @@ async def explain(system: System, terminal: Terminal, place: str, repo: Path | N
     else:
         repository = top_folder(repo or _folder_of(file))
         path = path_in(repository, file, repo or Path.cwd())
-        content = system.content(project_id(repository))
+        project = await system.projects.at(repository)
+        content = system.content(project)
         base = await asyncio.to_thread(content.import_repository, repository)
-        results = await runs_of(system.runs, project_id(repository))
+        results = await runs_of(system.runs, project)
         found = await Explainer(system.runs, content).why(base, path, line, results)
     terminal.document(found)
     terminal.data(why_sheet(found).table)

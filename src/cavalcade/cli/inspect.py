@@ -20,7 +20,6 @@ from cavalcade.cli.progress import TONES
 from cavalcade.cli.report import Whole
 from cavalcade.cli.report_view import headline, report_sheet
 from cavalcade.cli.terminal import Terminal
-from cavalcade.config.paths import project_id
 from cavalcade.kernel.errors import NotARepository, UsageError
 from cavalcade.kernel.ids import RunId, run_stream
 from cavalcade.protocol.envelope import Recorded
@@ -130,7 +129,7 @@ async def _wanted(system: System, repo: Path, *, every: bool) -> Sequence[RunId]
     if every:
         return await system.runs.list()
     try:
-        project = project_id(top_folder(repo))
+        project = await system.projects.at(top_folder(repo))
     except NotARepository:
         return await system.runs.list()
     return await runs_of(system.runs, project)

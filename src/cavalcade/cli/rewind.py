@@ -15,7 +15,6 @@ from cavalcade.cli.failures import DONE
 from cavalcade.cli.find import choose_run, top_folder
 from cavalcade.cli.report import Whole
 from cavalcade.cli.terminal import Terminal
-from cavalcade.config.paths import project_id
 from cavalcade.content.port import FileDiff
 from cavalcade.kernel.errors import ContentError, NotRecorded, UsageError
 from cavalcade.kernel.ids import ProjectId, TreeId
@@ -150,20 +149,25 @@ def _empty(into: Path) -> Path:
 async def _moment(system: System, text: str, at: str) -> Moment:
     """Of a run, or of a project by its folder or id."""
     when = parse_when(at, system.clock.now())
-    project = _project(text) if text.startswith(".") or "/" in text else None
+    project = await _project(system, text) if text.startswith(".") or "/" in text else None
     if project is None:
         try:
             return await moment_of_run(system.runs, choose_run(text, await system.runs.list()), when)
         except NotRecorded:
-            project = _project(text)
+            project = await _project(system, text)
             if project is None:
                 raise
     return await moment_of_project(system.ledger, system.runs, project, when)
 
 
-def _project(text: str) -> ProjectId | None:
+async def _project(system: System, text: str) -> ProjectId | None:
     """By its folder, or by its id; None when it is neither."""
     if re.fullmatch(r"p[0-9a-f]{16}", text):
         return ProjectId(text)
+    top = _top(text)
+    return None if top is None else await system.projects.at(top)
+
+
+def _top(text: str) -> Path | None:
     folder = Path(text).expanduser()
-    return project_id(top_folder(folder)) if folder.is_dir() else None
+    return top_folder(folder) if folder.is_dir() else None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from cavalcade.kernel.errors import LedgerDamaged
 from cavalcade.kernel.ids import ProjectId, RunId
 
 
@@ -21,14 +23,24 @@ class DataFolder(NamedTuple):
         return self.root / "ledger.sqlite3"
 
     def content(self, project: ProjectId) -> Path:
-        return self.root / "projects" / project / "content.git"
+        return self.root / "projects" / _name(project) / "content.git"
+
+    @property
+    def outbox(self) -> Path:
+        """What receivers acknowledged."""
+        return self.root / "outbox.sqlite3"
 
     def lock(self, run: RunId) -> Path:
-        return self.root / "locks" / f"{run}.lock"
+        return self.root / "locks" / f"{_name(run)}.lock"
 
     def workspace(self, run: RunId) -> Path:
         """Scratch copies of a run; removed when it ends."""
-        return self.cache / "workspaces" / run
+        return self.cache / "workspaces" / _name(run)
+
+    @property
+    def imports(self) -> Path:
+        """What has arrived and is being checked."""
+        return self.cache / "imports"
 
     @property
     def index_cache(self) -> Path:
@@ -50,8 +62,14 @@ def data_folder(environ: Mapping[str, str]) -> DataFolder:
     return DataFolder(data / "cavalcade", cache / "cavalcade")
 
 
-def project_id(repository: Path) -> ProjectId:
-    """One project per repository folder: its resolved path decides."""
-    return ProjectId(
-        "p" + hashlib.sha256(str(repository.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    )
+def project_id(repository: Path, *, besides: str = "") -> ProjectId:
+    """One project per repository folder: its resolved path decides. `besides` tells it from one that had the folder before."""
+    text = str(repository.resolve()) + (f"\0{besides}" if besides else "")
+    return ProjectId("p" + hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16])
+
+
+def _name(given: str) -> str:
+    """Ids come out of events, and those may come from elsewhere: none leads out of the data folder. Raises LedgerDamaged."""
+    if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}", given):
+        raise LedgerDamaged(f"the record holds the id {given!r}", expected="letters and digits")
+    return given

@@ -138,7 +138,11 @@ def tree_at(history: Sequence[Recorded], upto: Recorded) -> TreeId:
 
 async def moment_of_run(runs: RunService, run: RunId, when: When) -> Moment:
     history = await runs.history(run)
-    return moment_at(history, find_event(history, when))
+    return await _located(runs, moment_at(history, find_event(history, when)))
+
+
+async def _located(runs: RunService, moment: Moment) -> Moment:
+    return moment._replace(state=await runs.located(moment.state))
 
 
 async def runs_of(runs: RunService, project: ProjectId) -> list[RunId]:
@@ -169,4 +173,5 @@ async def moment_of_project(ledger: Ledger, runs: RunService, project: ProjectId
             events = await ledger.read(after=latest - 1, limit=1)
     last = max(events, key=lambda recorded: recorded.position)
     history = await runs.history(last.event.run)
-    return moment_at(history, next(recorded for recorded in history if recorded.event.id == last.event.id))
+    found = next(recorded for recorded in history if recorded.event.id == last.event.id)
+    return await _located(runs, moment_at(history, found))

@@ -32,6 +32,7 @@ from cavalcade.protocol.events import (
     decode,
     encode,
 )
+from cavalcade.supervisor.projects import Projects
 
 _RECORDED = (
     RecordingStarted,
@@ -61,6 +62,7 @@ class RunService:
         self._ledger = ledger
         self._clock = clock
         self._entropy = entropy
+        self._projects = Projects(ledger, clock, entropy)
         self._states: dict[RunId, tuple[int, RunState]] = {}
         self._shared: dict[RunId, tuple[Recorded, ...]] = {}
         """For each fork, its parent's events: they never change."""
@@ -76,10 +78,18 @@ class RunService:
             if not after:
                 state = fold(map(fact_of, await self._shared_history(run, news[0])))
             state = fold(map(fact_of, news), state)
+            if not after:
+                state = await self.located(state)
             self._states[run] = (news[-1].position, state)
         if state.phase == "none":
             raise _unknown(run)
         return state
+
+    async def located(self, state: RunState) -> RunState:
+        """With the folder in which its project lies on this installation, where that isn't the one it was asked for in."""
+        if state.request is None or (folder := await self._projects.folder(state.request.project)) is None:
+            return state
+        return replace(state, request=replace(state.request, repository=folder))
 
     async def history(self, run: RunId) -> list[Recorded]:
         """All events of a run, oldest first; `version` is an event's number in the run. Raises NotRecorded."""
