@@ -227,7 +227,7 @@ EXAMPLES: tuple[Payload, ...] = (
         event=EventId("018cc251-f400-7000-8000-000000000001"),
     ),
     DivergenceMerged(
-        project=ProjectId("p1"), ours=RUN, theirs=RunId("r2"), commit=C3, tree=TREE, branch="cavalcade/merged"
+        project=ProjectId("p1"), ours=RUN, theirs=RunId("r2"), sides=(C1, C2), commit=C3, tree=TREE, branch="cavalcade/merged"
     ),
     ConflictFound(
         conflict="c1",
@@ -237,6 +237,8 @@ EXAMPLES: tuple[Payload, ...] = (
         base_blobs=(B1,),
         ours=Side(run=RUN, origin=OriginId("o1"), commit=C2, blobs=(B2,)),
         theirs=Side(run=RunId("r2"), origin=OriginId("o2"), commit=C3, blobs=(None,)),
+        reason="calls old, which is gone",
+        places=(PLACE,),
     ),
     ConflictResolved(
         conflict="c1",

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import cast
+
+import pygit2
 
 from cavalcade.content.blaming import Blame
 from cavalcade.content.diffing import diff_files
@@ -103,6 +106,13 @@ class GitContentStore:
         merge, new = merge_trees(self._trees, self.read, base, ours, theirs)
         self._store.write(new)
         return merge
+
+    def ancestor(self, one: CommitId, other: CommitId) -> CommitId | None:
+        try:
+            found = cast("pygit2.Oid | None", self._store.repository.merge_base(one, other))
+        except (pygit2.GitError, KeyError, ValueError) as exc:
+            raise ObjectMissing(f"the history of {one[:10]} and {other[:10]} is not all here: {exc}") from exc
+        return None if found is None else CommitId(str(found))
 
     def restore(
         self, tree: TreeId, into: Path, *, was: TreeId | None = None, only: Callable[[str], bool] | None = None

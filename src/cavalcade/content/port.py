@@ -120,6 +120,10 @@ class ContentStore(TreeReader, Protocol):
         """Three-way merge of trees; a file changed on both sides is merged by lines."""
         ...
 
+    def ancestor(self, one: CommitId, other: CommitId) -> CommitId | None:
+        """The newest commit that both build on (one of them, when the other builds on it); None when they share no history."""
+        ...
+
     def restore(
         self, tree: TreeId, into: Path, *, was: TreeId | None = None, only: Callable[[str], bool] | None = None
     ) -> int:

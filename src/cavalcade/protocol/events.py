@@ -387,18 +387,19 @@ class TreeRestored(Payload, frozen=True):
 
 @_event("divergence.merged.v1")
 class DivergenceMerged(Payload, frozen=True):
-    """Two results of one project, made apart, go together: `commit` holds both."""
+    """Two results of one project, made apart, go together: `commit` holds both `sides`."""
 
     project: ProjectId
     ours: RunId
     theirs: RunId
+    sides: tuple[CommitId, CommitId]
     commit: CommitId
     tree: TreeId
     branch: str = ""
 
 
 class Side(Struct, frozen=True):
-    """One side of a conflict: None where the path is not there."""
+    """One side of a conflict. `blobs` in the order of its paths, None where a path is not there."""
 
     run: RunId
     origin: OriginId
@@ -408,7 +409,10 @@ class Side(Struct, frozen=True):
 
 @_event("conflict.found.v1")
 class ConflictFound(Payload, frozen=True):
-    """Two results of one project that a merge can't settle. The blobs of `base` and both sides are in the order of `paths`."""
+    """Two results of one project, made apart, that a merge can't settle: a person has to.
+
+    `reason` is empty when both changed the same lines of `paths`; else it says what the merged text would break, at `places`.
+    """
 
     conflict: str
     project: ProjectId
@@ -417,6 +421,8 @@ class ConflictFound(Payload, frozen=True):
     base_blobs: tuple[BlobId | None, ...]
     ours: Side
     theirs: Side
+    reason: str = ""
+    places: tuple[Place, ...] = ()
 
 
 @_event("conflict.resolved.v1")

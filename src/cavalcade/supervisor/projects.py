@@ -7,26 +7,23 @@ installations registered says where it lies there, and is passed over here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cavalcade.config.paths import project_id
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.entropy import Entropy
-from cavalcade.kernel.errors import VersionConflict
-from cavalcade.kernel.ids import ProjectId, new_event_id, project_stream
+from cavalcade.kernel.ids import ProjectId, project_stream
 from cavalcade.ledger.port import Ledger
-from cavalcade.protocol.envelope import Draft
-from cavalcade.protocol.events import ProjectRegistered, decode, encode
-
-_TRIES = 50
-"""Conflicts in a row before giving up: each means that somebody else made progress."""
+from cavalcade.protocol.envelope import Recorded
+from cavalcade.protocol.events import ProjectRegistered, decode
+from cavalcade.supervisor.project_stream import ProjectStream
 
 
 class Projects:
     def __init__(self, ledger: Ledger, clock: Clock, entropy: Entropy) -> None:
         self._ledger = ledger
-        self._clock = clock
-        self._entropy = entropy
+        self._stream = ProjectStream(ledger, clock, entropy)
         self._known: dict[ProjectId, tuple[int, tuple[int, str] | None]] = {}
 
     async def folder(self, project: ProjectId) -> str | None:
@@ -51,35 +48,29 @@ class Projects:
         """From now on the project lies in that folder. Doing it again changes nothing."""
         folder = _resolved(repository)
         payload = ProjectRegistered(project=project, repository=folder)
-        for _ in range(_TRIES):
-            version = await self._ledger.version(project_stream(project))
-            if await self.folder(project) == folder:
-                return
-            draft = Draft(
-                id=new_event_id(self._clock, self._entropy),
-                type=payload.TYPE,
-                time=self._clock.now(),
-                data=encode(payload),
-                project=project,
-                role="supervisor",
-            )
-            try:
-                await self._ledger.append(project_stream(project), [draft], expected_version=version)
-            except VersionConflict:
-                continue
-            return
-        raise VersionConflict(f"project {project} kept changing while it was registered, {_TRIES} times")
+
+        def unless_there(now: str | None) -> tuple[ProjectRegistered, ...]:
+            return () if now == folder else (payload,)
+
+        await self._stream.record(project, self._last_folder, unless_there)
+
+    def _last_folder(self, history: Sequence[Recorded]) -> str | None:
+        return next((folder for _, folder in reversed(list(self._registrations(history)))), None)
+
+    def _registrations(self, history: Sequence[Recorded]) -> Iterator[tuple[int, str]]:
+        """Position and folder of each of our own."""
+        for recorded in history:
+            if recorded.origin == self._ledger.origin and recorded.event.type == ProjectRegistered.TYPE:
+                payload = decode(recorded.event)
+                assert isinstance(payload, ProjectRegistered)
+                yield recorded.position, payload.repository
 
     async def _registered(self, project: ProjectId) -> tuple[int, str] | None:
         """Position and folder of our last registration. Costs what has come into the project's stream since the last call."""
         after, found = self._known.get(project, (0, None))
-        for recorded in await self._ledger.read(stream=project_stream(project), after=after):
-            after = recorded.position
-            if recorded.origin == self._ledger.origin and recorded.event.type == ProjectRegistered.TYPE:
-                payload = decode(recorded.event)
-                assert isinstance(payload, ProjectRegistered)
-                found = after, payload.repository
-        self._known[project] = (after, found)
+        if news := await self._ledger.read(stream=project_stream(project), after=after):
+            found = max(self._registrations(news), default=found)
+            self._known[project] = (news[-1].position, found)
         return found
 
 

@@ -169,6 +169,9 @@ class CrashingContent:
         self._fuse()
         return merge
 
+    def ancestor(self, one: CommitId, other: CommitId) -> CommitId | None:
+        return self._content.ancestor(one, other)
+
     def restore(
         self, tree: TreeId, into: Path, *, was: TreeId | None = None, only: Callable[[str], bool] | None = None
     ) -> int:
