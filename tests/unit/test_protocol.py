@@ -227,7 +227,13 @@ EXAMPLES: tuple[Payload, ...] = (
         event=EventId("018cc251-f400-7000-8000-000000000001"),
     ),
     DivergenceMerged(
-        project=ProjectId("p1"), ours=RUN, theirs=RunId("r2"), sides=(C1, C2), commit=C3, tree=TREE, branch="cavalcade/merged"
+        project=ProjectId("p1"),
+        ours=RUN,
+        theirs=RunId("r2"),
+        sides=(C1, C2),
+        commit=C3,
+        tree=TREE,
+        branch="cavalcade/merged",
     ),
     ConflictFound(
         conflict="c1",

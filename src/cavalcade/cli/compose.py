@@ -16,10 +16,12 @@ from cavalcade.config.paths import DataFolder, data_folder
 from cavalcade.content.git import GitContentStore
 from cavalcade.content.port import ContentStore
 from cavalcade.domain.run import Fork, RunState
+from cavalcade.gates.references import ReferencesGate
+from cavalcade.gates.syntax import SyntaxGate
 from cavalcade.kernel.clock import Clock, SystemClock
 from cavalcade.kernel.entropy import Entropy, SystemEntropy
 from cavalcade.kernel.errors import Busy, LedgerUnwritable
-from cavalcade.kernel.ids import ProjectId, RunId
+from cavalcade.kernel.ids import CommitId, ProjectId, RunId
 from cavalcade.ledger.port import Ledger
 from cavalcade.ledger.sqlite import SqliteLedger
 from cavalcade.protocol.events import RunRequested, Settings
@@ -27,7 +29,9 @@ from cavalcade.protocol.plan import RecipeCall
 from cavalcade.sandbox.canary import open_sandbox
 from cavalcade.sandbox.port import Sandbox
 from cavalcade.sandbox.scratch import Janitor, discard
+from cavalcade.supervisor.project_stream import ProjectStream
 from cavalcade.supervisor.projects import Projects
+from cavalcade.supervisor.reconcile import Reconciler
 from cavalcade.supervisor.runs import RunService
 from cavalcade.supervisor.supervise import Supervisor
 from cavalcade.worker.worker import Worker, Workshop
@@ -60,6 +64,17 @@ class System:
 
     def open_content(self, folder: Path) -> ContentStore:
         return GitContentStore(folder)
+
+    def reconciler(self, project: ProjectId, repository: Path) -> Reconciler:
+        """Brings together what was made of a project apart; its branches go to `repository`."""
+        content = self.content(project)
+
+        def publish(branch: str, commit: CommitId) -> None:
+            content.publish(repository, branch, commit)
+
+        gates = (SyntaxGate(), ReferencesGate())
+        projects = ProjectStream(self.ledger, self.clock, self.entropy)
+        return Reconciler(project, self.ledger, self.runs, projects, content, gates, self.clock, publish)
 
     def content_of(self, state: RunState) -> ContentStore:
         assert state.start is not None  # a loaded run has begun

@@ -8,17 +8,15 @@ from pathlib import Path
 from rich.text import Text
 
 from cavalcade.cli.compose import System
-from cavalcade.cli.decide import person
 from cavalcade.cli.failures import DONE
 from cavalcade.cli.find import top_folder
 from cavalcade.cli.lists import Sheet
 from cavalcade.cli.report import Whole
 from cavalcade.cli.rewind import empty_folder
 from cavalcade.cli.terminal import Terminal
-from cavalcade.config.paths import project_id
 from cavalcade.content.port import ContentStore
 from cavalcade.kernel.errors import UsageError
-from cavalcade.kernel.ids import CommitId, ProjectId
+from cavalcade.kernel.ids import CommitId
 from cavalcade.protocol.events import ConflictFound, ConflictResolved
 from cavalcade.supervisor.reconcile import conflict_named, write_sides
 from cavalcade.supervisor.timeline import count
@@ -38,7 +36,7 @@ class ListedConflict(Whole, frozen=True):
 async def list_conflicts(system: System, terminal: Terminal, repo: Path, *, every: bool) -> int:
     """Brings together first what can be, so that the list is of now."""
     repository = top_folder(repo)
-    reconciler = system.reconciler(project_id(repository), repository)
+    reconciler = system.reconciler(await system.projects.at(repository), repository)
     for payload in await reconciler.reconcile():
         if not isinstance(payload, ConflictFound):
             terminal.say(Text(f"results of {payload.ours} and {payload.theirs} go together: {payload.branch}", "green"))
@@ -61,12 +59,16 @@ async def list_conflicts(system: System, terminal: Terminal, repo: Path, *, ever
     for each in listed:
         terminal.data(_line(each))
     if any(each.resolved is None for each in listed):
-        terminal.say("look at one: cavalcade conflicts show NAME; settle it: cavalcade conflicts resolve NAME --take ours")
+        terminal.say(
+            "look at one: cavalcade conflicts show NAME; settle it: cavalcade conflicts resolve NAME --take ours"
+        )
     return DONE
 
 
 def _line(each: ListedConflict) -> Text:
-    text = Text(each.conflict, "bold").append(f"  {each.ours} and {each.theirs}: {', '.join(each.paths[:4])}", "default")
+    text = Text(each.conflict, "bold").append(
+        f"  {each.ours} and {each.theirs}: {', '.join(each.paths[:4])}", "default"
+    )
     if len(each.paths) > 4:
         text.append(f" and {len(each.paths) - 4} more", "default")
     if each.reason:
@@ -109,7 +111,9 @@ async def open_conflict(system: System, terminal: Terminal, repo: Path, name: st
     files = await asyncio.to_thread(write_sides, content, found, folder)
     terminal.document({"conflict": found.conflict, "folder": str(folder), "files": [str(file) for file in files]})
     terminal.data(Text("\n".join(str(folder / path) for path in found.paths)))
-    terminal.say(f"edit {count(len(found.paths), 'file')}, then: cavalcade conflicts resolve {found.conflict} --from {folder}")
+    terminal.say(
+        f"edit {count(len(found.paths), 'file')}, then: cavalcade conflicts resolve {found.conflict} --from {folder}"
+    )
     return DONE
 
 
@@ -119,10 +123,10 @@ async def resolve(
     if (take is None) == (edited is None):
         raise UsageError("how to resolve it is not clear", expected="either --take ours|theirs or --from DIR")
     repository = top_folder(repo)
-    reconciler = system.reconciler(project_id(repository), repository)
+    reconciler = system.reconciler(await system.projects.at(repository), repository)
     found = conflict_named(await reconciler.state(), name)
     files = None if edited is None else _edited(found, edited)
-    resolved = await reconciler.resolve(found.conflict, take or "edited", person(system.environ), files)
+    resolved = await reconciler.resolve(found.conflict, take or "edited", terminal.user, files)
     terminal.document(resolved)
     terminal.say(Text(f"conflict {found.conflict} resolved ({resolved.how}); branch {resolved.branch}", "green"))
     terminal.data(Text(resolved.branch))
@@ -143,6 +147,6 @@ def _edited(found: ConflictFound, folder: Path) -> dict[str, bytes]:
 
 async def _found(system: System, repo: Path, name: str) -> tuple[ConflictFound, ContentStore]:
     repository = top_folder(repo)
-    project: ProjectId = project_id(repository)
+    project = await system.projects.at(repository)
     state = await system.reconciler(project, repository).state()
     return conflict_named(state, name), system.content(project)

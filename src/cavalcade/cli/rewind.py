@@ -108,7 +108,7 @@ async def restore(system: System, terminal: Terminal, text: str, at: str, into: 
     content = system.content_of(moment.state)
     row = row_of(moment.event)
     files = 0
-    folder = _empty(into) if into is not None else None
+    folder = empty_folder(into) if into is not None else None
     if folder is not None:
         files = await asyncio.to_thread(content.restore, moment.tree, folder)
         where = f"{count(files, 'file')} in {folder}"
@@ -134,7 +134,8 @@ async def restore(system: System, terminal: Terminal, text: str, at: str, into: 
     return DONE
 
 
-def _empty(into: Path) -> Path:
+def empty_folder(into: Path) -> Path:
+    """The absolute path of an absent or empty folder. Raises ContentError."""
     folder = Path(os.path.abspath(into.expanduser()))
     if folder.is_dir() and not any(folder.iterdir()):
         return folder

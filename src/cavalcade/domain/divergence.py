@@ -30,10 +30,11 @@ class Result(Struct, frozen=True):
 
 
 class Pair(NamedTuple):
-    """Ordered by run and commit: the same on every ledger."""
+    """Ordered by run and commit: the same on every ledger. `base` is what both began with, None when history tells."""
 
     ours: Result
     theirs: Result
+    base: CommitId | None = None
 
     @property
     def name(self) -> str:
@@ -67,9 +68,14 @@ def pair_name(one: CommitId, other: CommitId) -> str:
     return "x" + digest_of(sorted((one, other)))[:10]
 
 
-def pair_of(one: Result, other: Result) -> Pair:
+def branch_of(pair: str) -> str:
+    """Where the user finds what a pair, or a resolved conflict, came to."""
+    return f"cavalcade/{pair}"
+
+
+def pair_of(one: Result, other: Result, base: CommitId | None = None) -> Pair:
     first, second = sorted((one, other), key=lambda result: (result.run, result.commit))
-    return Pair(first, second)
+    return Pair(first, second, base)
 
 
 def fold(told: Iterable[Told], state: ProjectState | None = None) -> ProjectState:
@@ -114,6 +120,7 @@ def _contested(state: ProjectState, name: str, resolutions: tuple[e.ConflictReso
             yield pair_of(
                 Result(run=found.ours.run, origin=found.ours.origin, commit=first.commit, tree=first.tree),
                 Result(run=found.theirs.run, origin=found.theirs.origin, commit=other.commit, tree=other.tree),
+                found.base,
             )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cavalcade.content.port import Change, ContentStore, FileDiff
 from cavalcade.domain import divergence
-from cavalcade.domain.divergence import Merged, Pair, ProjectState, Resolve, Result, Told
+from cavalcade.domain.divergence import Merged, Pair, ProjectState, Resolve, Result, Told, branch_of
 from cavalcade.domain.run import RunState
 from cavalcade.gates.port import Gate, Question
 from cavalcade.gates.run import judge
@@ -97,7 +97,7 @@ class Reconciler:
                 places=tuple(str(place) for place in problem[1]),
             )
         commit = self._commit(found.ours.run, found.theirs.run, sides, tree, f"Resolve conflict {name} ({how})")
-        branch = branch_of(found.ours.run, found.theirs.run)
+        branch = branch_of(name)
         self._publish(branch, commit)
         recorded = await self._record(Resolve(name, by, how, commit, tree, branch))
         if not recorded:
@@ -133,8 +133,8 @@ class Reconciler:
 
     async def _bring_together(self, pair: Pair) -> Merged | e.ConflictFound | None:
         """None when one builds on the other: then nothing is apart."""
-        ours, theirs = pair
-        base = self._content.ancestor(ours.commit, theirs.commit)
+        ours, theirs = pair.ours, pair.theirs
+        base = pair.base or self._content.ancestor(ours.commit, theirs.commit)
         if base in (ours.commit, theirs.commit):
             return None
         if base is None:
@@ -148,7 +148,7 @@ class Reconciler:
             return self._conflict(pair, base, sorted({place.path for place in places}), reason, places)
         message = f"Merge the results of {ours.run} and {theirs.run}"
         commit = self._commit(ours.run, theirs.run, sides, merge.tree, message)
-        return Merged(pair, commit, merge.tree, branch_of(ours.run, theirs.run))
+        return Merged(pair, commit, merge.tree, branch_of(pair.name))
 
     def _commit(
         self, one: RunId, other: RunId, sides: tuple[CommitId, CommitId], tree: TreeId, message: str
@@ -160,7 +160,7 @@ class Reconciler:
     def _conflict(
         self, pair: Pair, base: CommitId, paths: Sequence[str], reason: str, places: tuple[Place, ...]
     ) -> e.ConflictFound:
-        ours, theirs = pair
+        ours, theirs = pair.ours, pair.theirs
         return e.ConflictFound(
             conflict=pair.name,
             project=self._project,
@@ -230,10 +230,6 @@ class Reconciler:
 
 _SHOWN = 20
 """Places in one conflict: enough to begin with."""
-
-
-def branch_of(one: RunId, other: RunId) -> str:
-    return f"cavalcade/{one}+{other}"
 
 
 def _question(before: TreeId, after: TreeId, diffs: Sequence[FileDiff]) -> Question:
