@@ -1,4 +1,4 @@
-"""Both stores do what every ledger must do."""
+"""All stores do what every ledger must do."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import pytest
 
 from cavalcade.ledger.memory import MemoryLedger
 from cavalcade.ledger.port import Ledger
+from cavalcade.ledger.postgres import PostgresLedger
 from cavalcade.ledger.sqlite import SqliteLedger
 from cavalcade.testing.clock import FakeClock, SeededEntropy
 from cavalcade.testing.ledger_conformance import LedgerConformance
+from cavalcade.testing.postgres_server import PostgresServer
 
 
 class TestMemoryLedger(LedgerConformance):
@@ -26,5 +28,13 @@ class TestSqliteLedger(LedgerConformance):
     @pytest.fixture
     async def ledger(self, tmp_path: Path) -> AsyncIterator[Ledger]:
         ledger = SqliteLedger(tmp_path / "ledger.db", clock=FakeClock(), entropy=SeededEntropy(3))
+        yield ledger
+        await ledger.aclose()
+
+
+class TestPostgresLedger(LedgerConformance):
+    @pytest.fixture
+    async def ledger(self, postgres: PostgresServer) -> AsyncIterator[Ledger]:
+        ledger = PostgresLedger(postgres.new_database(), clock=FakeClock(), entropy=SeededEntropy(3))
         yield ledger
         await ledger.aclose()
