@@ -11,15 +11,17 @@ from cavalcade.protocol.envelope import Draft
 from cavalcade.protocol.events import PlanCounts, decode, known_types
 from cavalcade.supervisor.timeline import counted, describe, duration, short_type
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "events-v1.jsonl"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def golden() -> list[Draft]:
-    return [msgspec.json.decode(line, type=Draft) for line in GOLDEN.read_bytes().splitlines()]
+    files = sorted(GOLDEN.glob("events-v*.jsonl"))
+    return [msgspec.json.decode(line, type=Draft) for file in files for line in file.read_bytes().splitlines()]
 
 
 def test_every_type_of_event_has_a_line_of_its_own_that_names_no_type() -> None:
-    told = {event.type: describe(decode(event)) for event in golden()}
+    payloads = [decode(event) for event in golden()]
+    told = {payload.TYPE: describe(payload) for payload in payloads}
     assert set(told) == set(known_types())
     for tone, text in told.values():
         assert tone in {"plain", "good", "bad", "ask"}
