@@ -47,8 +47,7 @@ def reference() -> str:
 
 
 def _commands() -> Iterator[str]:
-    group: Any = typer.main.get_command(app)  # the parser's classes are untyped for us: typer carries its own copy
-    for name, command in group.commands.items():
+    for name, command in _leaves(typer.main.get_command(app), ""):
         arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
         options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
         yield f"## `cavalcade {' '.join([name, *map(_usage, arguments)])}`\n"
@@ -56,6 +55,15 @@ def _commands() -> Iterator[str]:
         rows = [(f"`{_usage(argument)}`", "", argument.help) for argument in arguments if argument.help]
         rows += [(_option(option), _variable(option), option.help) for option in options if not option.hidden]
         yield from _table(("", "environment", ""), rows)
+
+
+def _leaves(group: Any, before: str) -> Iterator[tuple[str, Any]]:
+    """Each command with its whole name. The parser's classes are untyped for us: typer carries its own copy."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _leaves(command, f"{before}{name} ")
+        else:
+            yield before + name, command
 
 
 def _usage(argument: Any) -> str:

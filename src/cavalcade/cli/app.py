@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from cavalcade.cli.commands import about, conflicts, past, runs
+from cavalcade.cli.commands import about, conflicts, ledger, past, runs
 from cavalcade.cli.failures import PIPE_CLOSED, report_failure
 from cavalcade.cli.terminal import Terminal
 from cavalcade.cli.tree import app
@@ -14,7 +14,7 @@ from cavalcade.kernel.errors import CavalcadeError, OutputClosed, UsageError
 
 __all__ = ["app", "command_line"]
 
-for _part in (runs, past, conflicts, about):  # the order in which help shows them
+for _part in (runs, past, conflicts, ledger, about):  # the order in which help shows them
     app.add_typer(_part.commands)
 
 

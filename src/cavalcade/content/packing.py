@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +19,9 @@ import pygit2
 from cavalcade.content.linking import end_history, shallow_commits
 from cavalcade.content.objects import SUBMODULE, Kind, parse_commit, parse_tree
 from cavalcade.content.objectstore import ObjectStore, sync_folder
+from cavalcade.content.references import References
 from cavalcade.content.trees import EMPTY_TREE
-from cavalcade.kernel.errors import ContentError, ObjectMissing
+from cavalcade.kernel.errors import ContentError, ObjectMissing, VersionConflict
 from cavalcade.kernel.ids import CommitId
 
 RUNS = "refs/runs/"
@@ -46,12 +47,32 @@ def run_references(folder: Path) -> dict[str, CommitId]:
     return {name: CommitId(str(repository.lookup_reference(name).target)) for name in names}
 
 
+def set_run_references(folder: Path, wanted: Mapping[str, CommitId]) -> list[str]:
+    """Sets those that are not there yet, in the content store at `folder`; the names of those that are elsewhere and stay there.
+
+    Raises ContentError, ObjectMissing.
+    """
+    references = References(ObjectStore(folder))
+    different: list[str] = []
+    for name, commit in wanted.items():
+        try:
+            references.set(name, commit, None)
+        except VersionConflict:
+            different.append(name)
+    return different
+
+
 def known_objects(folder: Path, names: Iterable[str]) -> set[str]:
     """Those of `names` that the content store at `folder` holds."""
     if not (folder / "HEAD").exists():
         return set()
     store = ObjectStore(folder)
     return {name for name in names if name == EMPTY_TREE or store.exists(name)}
+
+
+def read_object(folder: Path) -> Callable[[str], bytes]:
+    """Reads from the content store at `folder`. Raises ObjectMissing."""
+    return ObjectStore(folder).read
 
 
 def pack_objects(folder: Path, roots: Iterable[str], into: Path) -> Pack:
@@ -148,7 +169,15 @@ class Arrived:
             kind, data = self._read(odb, name)
             if hashlib.sha1(b"%s %d\0" % (kind.encode(), len(data)) + data, usedforsecurity=False).hexdigest() != name:
                 raise ContentError(f"object {name} of the pack has another content")
-        reach(self._store.read, _header(odb), roots, shallow)
+        self.follow(roots, shallow)
+
+    def follow(self, roots: Iterable[str], shallow: Iterable[str]) -> None:
+        """Raises ObjectMissing unless everything that `roots` name is in the pack."""
+        reach(self._store.read, _header(self._store.repository.odb), roots, shallow)
+
+    def read(self, name: str) -> bytes:
+        """Raises ObjectMissing."""
+        return self._store.read(name)
 
     def _read(self, odb: pygit2.Odb, name: str) -> tuple[Kind, bytes]:
         try:

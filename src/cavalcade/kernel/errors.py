@@ -20,6 +20,7 @@
         NotRecorded                       no such run, event or moment
         SequenceGap                       events of another origin are missing before these
         ChainDiverged                     two histories claim one origin's place
+        ExportDamaged                     a file that is no export, or not a whole one
       SandboxUnavailable              7   generated code can't be run safely here
       ToolFailed                      8   an external program did not do its work
         ServerGone                        a resolver ended, or did not answer in time
@@ -153,6 +154,10 @@ class SequenceGap(LedgerError):
 
 class ChainDiverged(LedgerError):
     code = "chain-diverged"
+
+
+class ExportDamaged(LedgerError):
+    code = "export-damaged"
 
 
 class SandboxUnavailable(CavalcadeError):
