@@ -367,7 +367,7 @@ def test_a_read_only_data_folder_is_said_before_anything_is_done(tmp_path: Path)
     assert project.process("verify", before=as_anybody()).status == 0
 
 
-@pytest.mark.parametrize("limit_bytes", [70_000, 110_000])
+@pytest.mark.parametrize("limit_bytes", [95_000, 135_000])
 def test_a_record_that_finds_no_room_is_said_and_the_run_goes_on_when_there_is_some(
     limit_bytes: int, tmp_path: Path
 ) -> None:

@@ -162,7 +162,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def verify(self) -> None:
         head = self.model[-1].hash if self.model else GENESIS
-        assert self.runner.run(self.ledger.verify()) == (len(self.model), None, "", head)
+        assert self.runner.run(self.ledger.verify()) == (len(self.model), None, "", head, ())
 
     @rule(prefix=st.sampled_from(["", "run/", "run/a", "project/\u00fc", "x"]))
     def streams(self, prefix: str) -> None:

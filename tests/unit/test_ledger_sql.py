@@ -37,7 +37,7 @@ def test_every_named_query_is_understood_by_the_schema(tmp_path: Path) -> None:
         connection.execute(statement)
     for name, query in queries().items():
         places = query.count("?")
-        names = {"prefix": "", "segment": 1}
+        names = {"prefix": "", "segment": 1, "origin": 1, "seq": 1, "limit": 1}
         connection.execute(f"EXPLAIN {query}", names if not places else (None,) * places).fetchall()
         assert name.isidentifier()
     assert str(SEGMENT) in queries()["insert_moment"]

@@ -1,8 +1,9 @@
-"""`verify`: the ledger's chain, and with `--gates` every verdict of a run asked again."""
+"""`verify`: the ledger's chain and its signed heads, and with `--gates` every verdict of a run asked again."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from pathlib import Path
 
 from rich.text import Text
 
@@ -10,10 +11,14 @@ from cavalcade.cli.compose import System
 from cavalcade.cli.failures import DONE
 from cavalcade.cli.find import choose_run, home_folder
 from cavalcade.cli.terminal import Terminal
+from cavalcade.cli.tree import with_system
+from cavalcade.config.paths import data_folder
 from cavalcade.gates.defaults import edit_gates, tree_gates
 from cavalcade.gates.suite import Suite
 from cavalcade.kernel.errors import LedgerDamaged, ToolFailed, UsageError
 from cavalcade.kernel.ids import RunId
+from cavalcade.ledger.port import SignedHead, Verification
+from cavalcade.ledger.sqlite_check import verify_file
 from cavalcade.sandbox.scratch import discard
 from cavalcade.supervisor.recheck import Rechecked, receipts_of, recheck
 from cavalcade.supervisor.timeline import count, duration
@@ -22,15 +27,56 @@ from cavalcade.terrain.index import Index
 _STYLES = {"same": "green", "differs": "red", "unknown": "yellow"}
 
 
-async def verify(system: System, terminal: Terminal, text: str, *, gates: bool) -> int:
-    """Raises LedgerDamaged naming the first bad position, ToolFailed when a verdict isn't confirmed."""
+def verify(terminal: Terminal, text: str, *, gates: bool, keys: list[str]) -> int:
+    """Also of a ledger that refuses to open.
+
+    Raises LedgerDamaged naming the first bad position, ToolFailed when a verdict isn't confirmed, UsageError for no key.
+    """
     if gates and not text:
         raise UsageError(
             "--gates needs a run", expected="cavalcade verify RUN --gates", hint="`last` is the newest run"
         )
+    _check_keys(keys)
+    opened = False
+
+    async def command(system: System) -> int:
+        nonlocal opened
+        opened = True
+        return await _verify(system, terminal, text, gates=gates, keys=keys)
+
+    try:
+        return with_system(terminal, command)
+    except LedgerDamaged as refusal:
+        if opened:
+            raise
+        ledger = data_folder(terminal.environ).ledger
+        _raise_for(verify_file(ledger, keys=keys), ledger)
+        raise refusal from None
+
+
+def _check_keys(keys: list[str]) -> None:
+    for key in keys:
+        if not re.fullmatch("[0-9a-fA-F]{64}", key):
+            raise UsageError(
+                f"{key!r} is no public key",
+                expected="64 hexadecimal digits",
+                hint="`cavalcade verify` where the ledger is known to be good shows its key",
+            )
+
+
+async def _verify(system: System, terminal: Terminal, text: str, *, gates: bool, keys: list[str]) -> int:
     run = choose_run(text, await system.runs.list()) if text else None
-    chain = await _chain(system)
-    terminal.data(Text(f"ledger  whole: {count(chain['events'], 'event')}, head {chain['head'][:12]}", "green"))
+    found = await system.ledger.verify(keys=keys)
+    _raise_for(found, system.folder.ledger)
+    chain = {
+        "events": found.events,
+        "head": found.head,
+        "whole": True,
+        "signed": [signed._asdict() for signed in found.signed],
+    }
+    terminal.data(Text(f"ledger  whole: {count(found.events, 'event')}, head {found.head[:12]}", "green"))
+    for signed in found.signed:
+        terminal.data(f"signed  {_signed(signed, own=signed.origin == system.ledger.origin)}")
     if run is None or not gates:
         recorded = await system.runs.history(run) if run is not None else []
         terminal.document({"ledger": chain} | ({"run": run, "events": len(recorded)} if run else {}))
@@ -42,15 +88,24 @@ async def verify(system: System, terminal: Terminal, text: str, *, gates: bool) 
     return _concluded(terminal, run, results)
 
 
-async def _chain(system: System) -> dict[str, Any]:
-    found = await system.ledger.verify()
-    if found.bad_position is not None:
-        where = f"at position {found.bad_position}" if found.bad_position else "as a whole"
-        raise LedgerDamaged(
-            f"the ledger is damaged {where}: {found.problem}",
-            hint=f"the {count(found.events, 'event')} before it are good; bring {system.folder.ledger} back from a copy",
-        )
-    return {"events": found.events, "head": found.head, "whole": True}
+def _signed(signed: SignedHead, *, own: bool) -> str:
+    whose = "" if own else f" of {signed.origin}"
+    return f"{count(signed.signatures, 'head')}{whose}, the last at event {signed.seq}, key {signed.key}"
+
+
+def _raise_for(found: Verification, ledger: Path) -> None:
+    """Raises LedgerDamaged for what isn't whole."""
+    if found.bad_position is None:
+        return
+    where = f"at position {found.bad_position}" if found.bad_position else "as a whole"
+    hint = f"the {count(found.events, 'event')} before it are good; bring {ledger} back from a copy"
+    if found.problem.startswith("wrong key"):
+        hint += ". If you replaced the key yourself, name both: `cavalcade verify --key OLD --key NEW`"
+    raise LedgerDamaged(
+        f"the ledger is damaged {where}: {found.problem}",
+        hint=hint,
+        places=(f"position {found.bad_position}",) if found.bad_position else (),
+    )
 
 
 async def _gates(system: System, terminal: Terminal, run: RunId) -> list[Rechecked]:

@@ -23,6 +23,7 @@ from cavalcade.kernel.entropy import Entropy, SystemEntropy
 from cavalcade.kernel.errors import Busy, LedgerUnwritable
 from cavalcade.kernel.ids import CommitId, ProjectId, RunId
 from cavalcade.ledger.port import Ledger
+from cavalcade.ledger.signing import SigningLedger, load_key
 from cavalcade.ledger.sqlite import SqliteLedger
 from cavalcade.protocol.events import RunRequested, Settings
 from cavalcade.protocol.plan import RecipeCall
@@ -205,7 +206,12 @@ async def open_system(environ: Mapping[str, str]) -> AsyncGenerator[System]:
             f"the data folder {folder.root} can't be used: {exc.strerror}",
             hint="make room for it, make it writable, or name another one: export CAVALCADE_HOME=DIR",
         ) from exc
-    ledger = await SqliteLedger.open(folder.ledger, clock=clock, entropy=entropy)
+    ledger = SigningLedger(
+        await SqliteLedger.open(folder.ledger, clock=clock, entropy=entropy),
+        lambda: load_key(folder.signing_key, entropy),
+        clock,
+        entropy,
+    )
     try:
         yield System(folder, ledger, clock, entropy, environ)
     finally:

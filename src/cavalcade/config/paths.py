@@ -22,6 +22,11 @@ class DataFolder(NamedTuple):
     def ledger(self) -> Path:
         return self.root / "ledger.sqlite3"
 
+    @property
+    def signing_key(self) -> Path:
+        """Private: signs the heads of the ledger."""
+        return self.root / "signing-key"
+
     def content(self, project: ProjectId) -> Path:
         return self.root / "projects" / _name(project) / "content.git"
 

@@ -34,6 +34,10 @@ def project_stream(project: ProjectId) -> StreamId:
     return StreamId(f"project/{project}")
 
 
+def node_stream(origin: OriginId) -> StreamId:
+    return StreamId(f"node/{origin}")
+
+
 def new_event_id(clock: Clock, entropy: Entropy) -> EventId:
     """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then 74 random bits."""
     millis = int(clock.now().timestamp() * 1000)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 
 import msgspec
 
 from cavalcade.kernel.ids import OriginId, StreamId
 from cavalcade.ledger.chain import GENESIS, Body, parse_body
-from cavalcade.ledger.port import OriginHead
+from cavalcade.ledger.port import OriginHead, Verification
 from cavalcade.ledger.sealing import NOTHING
+from cavalcade.ledger.signed_heads import SignedHeads
 
 
 class ChainCheck:
@@ -17,10 +19,11 @@ class ChainCheck:
 
     Positions are dense, and so are the versions of each stream as this ledger counts them. For each origin sequence numbers are dense,
     each hash follows from the one before, and the versions it gave in a stream rise; those of `own`, who counts here, are the same.
-    Its memory grows with the number of streams and origins, never with the number of events.
+    Signed heads are right (see `signed_heads.SignedHeads`, also for `keys`). Its memory grows with the number of streams and origins,
+    never with the number of events.
     """
 
-    def __init__(self, own: OriginId) -> None:
+    def __init__(self, own: OriginId, keys: Collection[str] = ()) -> None:
         self.position = 0
         self.head = GENESIS
         """The hash of the last event, 64 zeros before the first."""
@@ -29,6 +32,7 @@ class ChainCheck:
         """That of the last good event; unset before the first."""
         self.made: dict[tuple[OriginId, StreamId], int] = {}
         """The last version that another origin gave in a stream."""
+        self.signed = SignedHeads(keys)
         self._own = own
         self._versions: dict[StreamId, int] = {}
 
@@ -42,11 +46,12 @@ class ChainCheck:
         except (msgspec.DecodeError, UnicodeError) as exc:
             return f"altered: the body can't be read ({exc})"
         seq, prevhash = self.heads.get(body.origin, NOTHING)
-        if hashlib.sha256(prevhash.encode() + body_bytes).hexdigest() != hash_hex:
+        digest = hashlib.sha256(prevhash.encode() + body_bytes)
+        if digest.hexdigest() != hash_hex:
             return _why(body, seq)
         if body.originseq != seq + 1:
             return f"originseq is {body.originseq}, expected {seq + 1}"
-        if wrong := self._wrong_version(version, body):
+        if wrong := self._wrong_version(version, body) or self.signed.problem(position, body, digest.digest()):
             return wrong
         self.position = position
         self.head = hash_hex
@@ -57,6 +62,17 @@ class ChainCheck:
     @property
     def bad_position(self) -> int:
         return self.position + 1
+
+    def unsigned(self) -> str:
+        """What is missing at the end of a ledger that holds together: a signature by one of the keys that were named."""
+        if self.signed.keys and self._own not in self.signed.found:
+            return "no head of its own origin is signed with a key that was named"
+        return ""
+
+    def found(self, problem: str = "", *, position: int | None = None) -> Verification:
+        """What the walk has come to. `position` is that of the problem, where it isn't the next one."""
+        bad = (self.bad_position if position is None else position) if problem else None
+        return Verification(self.position, bad, problem, self.head, tuple(self.signed.found.values()))
 
     def _wrong_version(self, version: int, body: Body) -> str:
         stream = body.stream

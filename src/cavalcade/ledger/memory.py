@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 
 from cavalcade.kernel.entropy import Entropy
@@ -103,13 +103,13 @@ class MemoryLedger:
         self._followers.wake()
         return head
 
-    async def verify(self) -> Verification:
+    async def verify(self, *, keys: Collection[str] = ()) -> Verification:
         self._check_open()
-        check = ChainCheck(self.origin)
+        check = ChainCheck(self.origin, keys)
         for row in tuple(self._rows):
             if problem := check.problem(row.position, row.version, row.hash, row.body):
-                return Verification(check.position, check.bad_position, problem, check.head)
-        return Verification(check.position, None, "", check.head)
+                return check.found(problem)
+        return check.found(check.unsigned(), position=0)
 
     async def aclose(self) -> None:
         self._followers.close()
@@ -132,7 +132,9 @@ class MemoryLedger:
         version = len(self._by_stream.get(stream, ())) + 1
         row = chain.Row(len(self._rows) + 1, version, link.prevhash, link.hash, link.text.encode())
         self._keep(link.body.origin, row, link.time_us)
-        self._origins[link.body.origin].versions[stream] = link.body.version
+        held = self._origins[link.body.origin]
+        held.versions[stream] = link.body.version
+        held.signer = link.signer or held.signer
 
     def _keep(self, origin: OriginId, row: chain.Row, time_us: int) -> Recorded:
         recorded = chain.unpack(row)
@@ -159,6 +161,7 @@ class _Chain:
     def __init__(self, by_id: Mapping[EventId, Recorded]) -> None:
         self.rows: list[chain.Row] = []
         self.versions: dict[StreamId, int] = {}
+        self.signer = ""
         self._by_id = by_id
 
     @property

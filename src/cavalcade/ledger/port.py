@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -10,18 +10,30 @@ from cavalcade.kernel.ids import EventId, OriginId, StreamId
 from cavalcade.protocol.envelope import Draft, Recorded, Sealed
 
 
+class SignedHead(NamedTuple):
+    """What an origin has signed: its public key in hexadecimal, the number of its signatures, and of the last one the sequence number
+    signed and the position it stands at."""
+
+    origin: OriginId
+    key: str
+    signatures: int
+    seq: int
+    position: int
+
+
 class Verification(NamedTuple):
     """What a walk over the whole chain found.
 
     `bad_position` is None when it is whole, else the first bad position, and `problem` says what is wrong there (position 0: what is
     wrong has no position, such as a damaged index). `events` is the number of good events before it, `head` the hash of the last
-    of them (64 zeros: none).
+    of them (64 zeros: none), `signed` the signed heads among them by origin.
     """
 
     events: int
     bad_position: int | None
     problem: str
     head: str
+    signed: tuple[SignedHead, ...] = ()
 
 
 class OriginHead(NamedTuple):
@@ -96,13 +108,18 @@ class Ledger(Protocol):
         origin; here they get the next place of the stream, so that versions stay dense.
 
         Raises SequenceGap naming the first sequence number that is missing; ChainDiverged for another event at a place that is taken,
-        a wrong hash, an event id that another event has, and for events that claim to continue this ledger's own chain;
+        a wrong hash, an event id that another event has, a wrong signed head or one by another key than before, and for events that claim
+        to continue this ledger's own chain;
         what `append` raises for a store that can't be written.
         """
         ...
 
-    async def verify(self) -> Verification:
-        """Reads the whole chain and names the first bad position."""
+    async def verify(self, *, keys: Collection[str] = ()) -> Verification:
+        """Reads the whole chain and names the first bad position, also that of a wrong signature.
+
+        Without `keys` each origin's first key is trusted and may not change. With `keys`, public ones in hexadecimal, every signed head
+        must be by one of them, and there must be one of this ledger's origin.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TypeVar
@@ -146,8 +146,8 @@ class PostgresLedger:
     async def sealed(self, origin: OriginId, *, after: int = 0, limit: int) -> list[Sealed]:
         return await self._readers.run(lambda connection: postgres_rows.sealed(connection, origin, after, limit))
 
-    async def verify(self) -> Verification:
-        return await self._readers.run(postgres_check.verify)
+    async def verify(self, *, keys: Collection[str] = ()) -> Verification:
+        return await self._readers.run(lambda connection: postgres_check.verify(connection, keys))
 
     async def aclose(self) -> None:
         """Commits what was submitted, ends followers, closes the connections. Again does nothing."""
@@ -217,10 +217,10 @@ def _last_position(connection: Connection) -> int:
     return row[0] if row else 0
 
 
-def verify_url(url: str, *, busy_timeout_s: float = 10.0) -> Verification:
+def verify_url(url: str, *, keys: Collection[str] = (), busy_timeout_s: float = 10.0) -> Verification:
     """The full walk over a ledger that may refuse to open. Makes nothing: a database without a ledger raises LedgerError."""
     server = Server(url, busy_timeout_s=busy_timeout_s)
     with server.boundary(), server.connect() as connection:
         if not postgres_check.is_ledger(connection):
             raise LedgerError(f"there is no ledger at {server.label}", hint="name the database that holds it")
-        return postgres_check.verify(connection)
+        return postgres_check.verify(connection, keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import msgspec
@@ -100,6 +101,7 @@ class _Ends(NamedTuple):
     heads: dict[str, tuple[int, str, int]]
     """Sequence number, hash and position of each origin's last event."""
     claims: dict[tuple[str, str], int]
+    signers: dict[str, str]
     counts: tuple[int, ...]
     """Rows of `ids`, `spans`, `moments`, `streams`, `origins`."""
     said: tuple[int, int]
@@ -116,12 +118,14 @@ def _ends(connection: Connection) -> _Ends:
             raise chain.damaged(0, "the row that says where it ends is missing")
         heads = connection.execute(q["head_events"]).fetchall()
         claims = connection.execute(q["all_claims"]).fetchall()
+        signers = connection.execute(q["all_signers"]).fetchall()
     return _Ends(
         own=OriginId(own[0].decode()),
         last=row[2],
         earliest_us=row[5],
         heads={name.decode(): (seq, hex_of(digest), position) for name, seq, digest, position, *_ in heads if seq},
         claims={(_text(origin), _text(stream)): version for origin, stream, version in claims},
+        signers={_text(origin): key for origin, key in signers},
         counts=counts,
         said=(row[3], row[4]),
     )
@@ -130,8 +134,8 @@ def _ends(connection: Connection) -> _Ends:
 class _Walk:
     """The chain check, and that each column and each table derived from the events says what the bodies say."""
 
-    def __init__(self, connection: Connection, own: OriginId) -> None:
-        self.chain = ChainCheck(own)
+    def __init__(self, connection: Connection, own: OriginId, keys: Collection[str]) -> None:
+        self.chain = ChainCheck(own, keys)
         self.spans = 0
         self.earliest_us = NO_TIME_US
         """Among the positions since the last complete segment."""
@@ -218,24 +222,19 @@ class _Walk:
         return ""
 
 
-def verify(connection: Connection) -> Verification:
+def verify(connection: Connection, keys: Collection[str] = ()) -> Verification:
     """Reads everything, page by page. Never raises for damage: it is the answer."""
-    walk = _Walk(connection, OriginId(""))
+    walk = _Walk(connection, OriginId(""), keys)
     try:
         ends = _ends(connection)
-        walk = _Walk(connection, ends.own)
+        walk = _Walk(connection, ends.own, keys)
         while walk.chain.position < ends.last:
             if problem := walk.page(walk.chain.position, ends.last):
-                return _bad(walk, problem)
+                return walk.chain.found(problem)
         problem, position = _wrong_ends(walk, ends)
-        return _bad(walk, problem, position) if problem else Verification(ends.last, None, "", walk.chain.head)
+        return walk.chain.found(problem, position=position)
     except (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted, msgspec.DecodeError) as exc:
-        return _bad(walk, f"unreadable: {exc}")
-
-
-def _bad(walk: _Walk, problem: str, position: int | None = None) -> Verification:
-    bad = walk.chain.bad_position if position is None else position
-    return Verification(walk.chain.position, bad, problem, walk.chain.head)
+        return walk.chain.found(f"unreadable: {exc}")
 
 
 def _wrong_ends(walk: _Walk, ends: _Ends) -> tuple[str, int | None]:
@@ -245,12 +244,15 @@ def _wrong_ends(walk: _Walk, ends: _Ends) -> tuple[str, int | None]:
     made: dict[tuple[str, str], int] = dict(walk.chain.made.items())
     if made != ends.claims:
         return "altered: what other origins last claimed in a stream is another version than their events say", None
+    found = walk.chain.signed.found.values()
+    if {signed.origin: signed.key for signed in found if signed.origin != ends.own} != ends.signers:
+        return "altered: the keys of other origins are others than those they signed with", None
     if walk.earliest_us != ends.earliest_us:
         return "altered: the earliest time since the last complete segment is another one", None
     expected = (ends.last, walk.spans, ends.last // SEGMENT, walk.streams, ends.counts[4])
     if ends.counts != expected or ends.said != ends.counts[3:]:
         return "ids, spans, moments, streams or origins that no event accounts for, or too few of them", 0
-    return "", None
+    return walk.chain.unsigned(), 0
 
 
 def _text(name: Any) -> str:

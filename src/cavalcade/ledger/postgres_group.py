@@ -102,6 +102,7 @@ class Group:
         self._new_origins = 0
         self._spans: list[tuple[int, int, int]] = []
         self._claims: dict[tuple[int, int], int] = {}
+        self._signers: dict[int, str] = {}
         self._look_up_streams(works)
         if careful:
             wanted = [prepared.draft.id for work in works if isinstance(work, Append) for prepared in work.batch]
@@ -183,6 +184,8 @@ class Group:
         )  # fmt: skip
         self._streams[name] = stream._replace(version=version)
         self._claims[origin.number, stream.number] = link.body.version
+        if link.signer:
+            self._signers[origin.number] = link.signer
         self._ids[event.id] = Recorded(
             position=self.position, stream=name, version=version, origin=link.body.origin, originseq=link.body.originseq,
             prevhash=link.prevhash, hash=link.hash, event=event,
@@ -211,6 +214,8 @@ class Group:
                 cursor.execute(q["put_head"], values)
             if self._claims:
                 cursor.executemany(q["put_claim"], [(*place, version) for place, version in self._claims.items()])
+            if self._signers:
+                cursor.executemany(q["put_signer"], list(self._signers.items()))
 
     @property
     def counters(self) -> Counters:
@@ -298,6 +303,12 @@ class Group:
         place = (origin, self._stream(stream).number)
         return self._claims.get(place) or number(self.connection, queries()["claims"], place) or 0
 
+    def signer(self, origin: int) -> str:
+        if origin in self._signers:
+            return self._signers[origin]
+        row = self.connection.execute(queries()["signer"], (origin,)).fetchone()
+        return "" if row is None else row[0]
+
     def hash_of(self, origin: OriginId, seq: int) -> str:
         """Of an origin's event that is recorded or placed."""
         for recorded in self._ids.values():
@@ -327,6 +338,10 @@ class _HeldHere:
     @property
     def head(self) -> OriginHead:
         return OriginHead(self._origin.seq, self._origin.hash)
+
+    @property
+    def signer(self) -> str:
+        return self._group.signer(self._origin.number)
 
     def hash_at(self, seq: int) -> str:
         return self._hashes.get(seq) or self._group.hash_of(self._name, seq)

@@ -20,6 +20,7 @@ from cavalcade.ledger.chain import (
     parse_body,
 )
 from cavalcade.ledger.port import OriginHead
+from cavalcade.ledger.signed_heads import is_signed_head, problem_of, read
 from cavalcade.protocol.envelope import Sealed
 
 NOTHING = OriginHead(0, GENESIS)
@@ -32,13 +33,14 @@ MAX_VERSION = 2**53
 
 
 class Link(NamedTuple):
-    """A new event of another origin's chain, checked: to be recorded as it is."""
+    """A new event of another origin's chain, checked: to be recorded as it is. `signer` is the key of a signed head, else empty."""
 
     body: Body
     text: str
     prevhash: str
     hash: str
     time_us: int
+    signer: str = ""
 
 
 class Held(Protocol):
@@ -46,6 +48,11 @@ class Held(Protocol):
 
     @property
     def head(self) -> OriginHead: ...
+
+    @property
+    def signer(self) -> str:
+        """The key of the origin's signed heads that were taken in, empty before the first."""
+        ...
 
     def hash_at(self, seq: int) -> str:
         """The hash of the origin's event `seq`, 1 to that of the head."""
@@ -83,6 +90,7 @@ class _Batch:
         self._first, _ = self._seq, self._hash = held.head
         self._versions: dict[StreamId, int] = {}
         self._ids: set[EventId] = set()
+        self._signer = ""
 
     def add(self, sealed: Sealed) -> None:
         """Known: compared. New: checked and linked."""
@@ -113,10 +121,25 @@ class _Batch:
             raise self._diverged(seq, f"it claims version {body.version} of {stream}, where {last} came before")
         if body.event.id in self._ids or self._held.holds(body.event.id):
             raise self._diverged(seq, f"another event has its id {body.event.id}")
+        if is_signed_head(body):
+            new = new._replace(signer=self._signed(body))
         self._ids.add(body.event.id)
         self._versions[stream] = body.version
         self._seq, self._hash = seq, new.hash
         self.links.append(new)
+
+    def _signed(self, body: Body) -> str:
+        """The key of a signed head that is right: what verification would refuse is not taken in."""
+        signed = read(body)
+        if signed is None:
+            raise self._diverged(body.originseq, "wrong signature: its data can't be read")
+        if wrong := problem_of(signed, body, self._hash_at):
+            raise self._diverged(body.originseq, wrong)
+        before = self._signer or self._held.signer
+        if before and signed.key != before:
+            raise self._diverged(body.originseq, f"wrong key: signed with {signed.key}, the heads before with {before}")
+        self._signer = signed.key
+        return signed.key
 
     def _hash_at(self, seq: int) -> str:
         if seq == self._seq:

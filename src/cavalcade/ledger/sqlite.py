@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -146,9 +146,9 @@ class SqliteLedger:
         """As the port says. Committed together with what others append; when this is cancelled, repeating it is safe."""
         return await self._writer.submit(Ingest(origin, events))
 
-    async def verify(self) -> Verification:
+    async def verify(self, *, keys: Collection[str] = ()) -> Verification:
         head = HeadFile(self.path).read()
-        return await self._readers.run(lambda connection: sqlite_check.verify(connection, head))
+        return await self._readers.run(lambda connection: sqlite_check.verify(connection, head, keys))
 
     async def aclose(self) -> None:
         """Commits what was submitted, ends followers, closes the file. Again does nothing."""

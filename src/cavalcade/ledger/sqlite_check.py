@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from cavalcade.ledger import chain
 from cavalcade.ledger.chain_check import ChainCheck
 from cavalcade.ledger.head_file import Head, HeadFile
 from cavalcade.ledger.port import Verification
-from cavalcade.ledger.sqlite_database import boundary, check_file, hex_of, number, queries, read_connection
+from cavalcade.ledger.sqlite_database import boundary, check_file, hex_of, number, queries, read_connection, snapshot
 
 TAIL = 64
 """Events at the end that are hashed again at each opening."""
@@ -61,7 +62,8 @@ def _hash(connection: sqlite3.Connection, position: int) -> str:
 
 
 def _check_tail(connection: sqlite3.Connection, last: int) -> None:
-    rows = connection.execute(queries()["page"], (max(last - TAIL, 0), TAIL))
+    # All at once: an error keeps its frames, and a cursor left in one would keep the file open.
+    rows = connection.execute(queries()["page"], (max(last - TAIL, 0), TAIL)).fetchall()
     for position, version, prevhash, digest, body in rows:
         chain.unpack(chain.Row(position, version, hex_of(prevhash) or chain.GENESIS, hex_of(digest), body))
 
@@ -90,8 +92,8 @@ def _check_heads(connection: sqlite3.Connection, last: int) -> None:
 class _Walk:
     """The chain check, that each column says what the body says, and that the head record knows the same event."""
 
-    def __init__(self, own: OriginId, head: Head) -> None:
-        self.chain = ChainCheck(own)
+    def __init__(self, own: OriginId, head: Head, keys: Collection[str]) -> None:
+        self.chain = ChainCheck(own, keys)
         self.last_of: dict[OriginId, int] = {}
         self._last: OriginId | None = None
         self._head = head
@@ -122,16 +124,14 @@ class _Walk:
         return ""
 
 
-def verify(connection: sqlite3.Connection, head: Head) -> Verification:
+def verify(connection: sqlite3.Connection, head: Head, keys: Collection[str] = ()) -> Verification:
     """Reads everything, page by page. Never raises for damage: it is the answer."""
-    walk = _Walk(OriginId(""), head)
+    walk = _Walk(OriginId(""), head, keys)
     try:
         ends = _ends(connection)
-        walk = _Walk(ends.own, head)
+        walk = _Walk(ends.own, head, keys)
         problem = _walk_to(connection, ends.last, walk) or _wrong_ends(walk, ends, head)
-        if problem:
-            return _bad(walk, problem)
-        return _structure(connection, walk)
+        return walk.chain.found(problem) if problem else _structure(connection, walk)
     except (sqlite3.DatabaseError, msgspec.DecodeError) as exc:
         if getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in (
             sqlite3.SQLITE_CORRUPT,
@@ -139,7 +139,7 @@ def verify(connection: sqlite3.Connection, head: Head) -> Verification:
             sqlite3.SQLITE_IOERR,
         ):
             raise
-        return _bad(walk, f"unreadable: {exc}")
+        return walk.chain.found(f"unreadable: {exc}")
 
 
 class _Ends(NamedTuple):
@@ -148,27 +148,21 @@ class _Ends(NamedTuple):
     own: OriginId
     heads: list[tuple[str, int, bytes, int]]
     claims: list[tuple[str, str, int]]
+    signers: list[tuple[str, str]]
     last: int
 
 
 def _ends(connection: sqlite3.Connection) -> _Ends:
     q = queries()
-    connection.execute("BEGIN")
-    try:
+    with snapshot(connection):
         own = connection.execute(q["own_head"]).fetchone()
         return _Ends(
             OriginId(own[0] if own else ""),
             connection.execute(q["all_heads"]).fetchall(),
             connection.execute(q["all_claims"]).fetchall(),
+            connection.execute(q["all_signers"]).fetchall(),
             number(connection, q["last_position"]) or 0,
         )
-    finally:
-        connection.execute("ROLLBACK")
-
-
-def _bad(walk: _Walk, problem: str, position: int | None = None) -> Verification:
-    bad = walk.chain.bad_position if position is None else position
-    return Verification(walk.chain.position, bad, problem, walk.chain.head)
 
 
 def _walk_to(connection: sqlite3.Connection, last: int, walk: _Walk) -> str:
@@ -194,6 +188,9 @@ def _wrong_ends(walk: _Walk, ends: _Ends, head: Head) -> str:
         return "missing, or the head of an origin altered: the chain ends elsewhere than its head"
     if walk.chain.made != {(origin, stream): version for origin, stream, version in ends.claims}:
         return "altered: what other origins last claimed in a stream is another version than their events say"
+    signed = {signed.origin: signed.key for signed in walk.chain.signed.found.values() if signed.origin != ends.own}
+    if signed != dict(ends.signers):
+        return "altered: the keys of other origins are others than those they signed with"
     if head.position > ends.last:
         return f"missing: {head.position} events were recorded, {ends.last} are here"
     return ""
@@ -201,26 +198,26 @@ def _wrong_ends(walk: _Walk, ends: _Ends, head: Head) -> str:
 
 def _structure(connection: sqlite3.Connection, walk: _Walk) -> Verification:
     """Indexes and `moments` are derived: wrong ones would give wrong answers about right events."""
-    good = Verification(walk.chain.position, None, "", walk.chain.head)
+    check = walk.chain
     segment = number(connection, queries()["bad_moment"])
-    complete = walk.chain.position // SEGMENT
+    complete = check.position // SEGMENT
     held = number(connection, "SELECT count(*) FROM moments WHERE segment BETWEEN 1 AND ?", (complete,)) or 0
     if segment is not None or held < complete:
-        return _bad(walk, "the earliest time of 256 positions is wrong", ((segment or 1) - 1) * SEGMENT + 1)
+        return check.found("the earliest time of 256 positions is wrong", position=((segment or 1) - 1) * SEGMENT + 1)
     report: str = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if report != "ok":
         place = re.search(r"row (\d+)", report)
-        return _bad(walk, f"the database's structure: {report}", int(place.group(1)) if place else 0)
-    return good
+        return check.found(f"the database's structure: {report}", position=int(place.group(1)) if place else 0)
+    return check.found(check.unsigned(), position=0)
 
 
-def verify_file(path: Path, *, busy_timeout_s: float = 10.0) -> Verification:
+def verify_file(path: Path, *, keys: Collection[str] = (), busy_timeout_s: float = 10.0) -> Verification:
     """The full walk over a ledger that may refuse to open. Raises LedgerDamaged when the file can't be read as a database at all."""
     with boundary(path):
         head = HeadFile(path).read()
         check_file(path, recorded=head.position)
         connection = read_connection(path, busy_timeout_s=busy_timeout_s)
         try:
-            return verify(connection, head)
+            return verify(connection, head, keys)
         finally:
             connection.close()

@@ -96,6 +96,16 @@ def read_connection(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
     return connection
 
 
+@contextlib.contextmanager
+def snapshot(connection: sqlite3.Connection) -> Generator[None]:
+    """All that is read inside is of one moment, while others may be writing."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
 def number(connection: sqlite3.Connection, sql: str, parameters: Sequence[object] = ()) -> int | None:
     """The first column of the first row."""
     row: tuple[int] | None = connection.execute(sql, parameters).fetchone()

@@ -82,6 +82,7 @@ class Group:
         self._new_origins = 0
         self._spans: list[tuple[int, int, int]] = []
         self._claims: dict[tuple[int, int], int] = {}
+        self._signers: dict[int, str] = {}
         self._ids: dict[EventId, Recorded | None] = {}
         """None for those taken in, which are read back when somebody asks."""
 
@@ -161,6 +162,8 @@ class Group:
         self._streams[name] = stream._replace(version=stream.version + 1)
         self._claims[origin.number, stream.number] = link.body.version
         self._ids[event] = None
+        if link.signer:
+            self._signers[origin.number] = link.signer
         return origin._replace(seq=link.body.originseq, hash=link.hash, position=self.position)
 
     def _begin_span(self, origin: _Origin) -> None:
@@ -181,6 +184,7 @@ class Group:
             execute(q["put_own_head"], (self._own.seq, bytes.fromhex(self._own.hash), self._own.position))
         for name, (origin, seq, digest, position, created_us) in self._origins.items():
             execute(q["put_head"], (origin, name, created_us, seq, bytes.fromhex(digest), position))
+        executemany(q["put_signer"], list(self._signers.items()))
         executemany(q["put_claim"], [(*place, version) for place, version in self._claims.items()])
 
     def committed(self) -> None:
@@ -232,6 +236,12 @@ class Group:
     def claim(self, origin: int, stream: int) -> int:
         return self._claims.get((origin, stream)) or number(self.connection, queries()["claim"], (origin, stream)) or 0
 
+    def signer(self, origin: int) -> str:
+        if origin in self._signers:
+            return self._signers[origin]
+        row: tuple[str] | None = self.connection.execute(queries()["signer"], (origin,)).fetchone()
+        return "" if row is None else row[0]
+
     def hash_at(self, origin: int, seq: int) -> str:
         """Of an origin's event that is recorded or placed."""
         spans = ((first, position) for position, number, first in reversed(self._spans) if number == origin)
@@ -262,6 +272,10 @@ class _HeldHere:
     @property
     def head(self) -> OriginHead:
         return OriginHead(self._origin.seq, self._origin.hash)
+
+    @property
+    def signer(self) -> str:
+        return self._group.signer(self._origin.number)
 
     def hash_at(self, seq: int) -> str:
         return self._group.hash_at(self._origin.number, seq)

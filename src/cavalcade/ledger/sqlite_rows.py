@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
 
 from cavalcade.kernel.ids import EventId, OriginId, StreamId
 from cavalcade.ledger import chain
 from cavalcade.ledger.port import OriginHead
 from cavalcade.ledger.sqlite_check import SEGMENT
-from cavalcade.ledger.sqlite_database import hex_of, number, queries
+from cavalcade.ledger.sqlite_database import hex_of, number, queries, snapshot
 from cavalcade.protocol.envelope import Recorded, Sealed
 
 
 def page(connection: sqlite3.Connection, stream: StreamId | None, after: int, limit: int) -> list[Recorded]:
     """Raises LedgerDamaged, as all of these do."""
-    if stream is None:
-        rows = connection.execute(queries()["page"], (after, limit))
-    else:
-        rows = connection.execute(queries()["stream_page"], (stream, after, limit))
-    return [chain.unpack(row) for row in _rows(rows)]
+    name, place = ("page", ()) if stream is None else ("stream_page", (stream,))
+    rows = _rows(connection, name, (*place, after, limit))
+    return [chain.unpack(row) for row in rows]
 
 
 def find(connection: sqlite3.Connection, event: EventId) -> Recorded | None:
-    row = next(_rows(connection.execute(queries()["event_by_id"], (event,))), None)
-    return None if row is None else chain.unpack(row)
+    rows = _rows(connection, "event_by_id", (event,))
+    return chain.unpack(rows[0]) if rows else None
 
 
 def streams(connection: sqlite3.Connection, prefix: str) -> list[StreamId]:
@@ -43,25 +40,29 @@ def heads(connection: sqlite3.Connection) -> dict[OriginId, OriginHead]:
 
 
 def sealed(connection: sqlite3.Connection, origin: OriginId, after: int, limit: int) -> list[Sealed]:
-    q = queries()
+    with snapshot(connection):
+        head = connection.execute(queries()["head_of_origin"], (origin,)).fetchone()
+        seq = max(after, 0) + 1
+        if head is None or seq > head[1] or limit <= 0:
+            return []
+        return _sealed(connection, origin, head[0], seq, limit)
+
+
+def _sealed(connection: sqlite3.Connection, origin: OriginId, origin_number: int, seq: int, limit: int) -> list[Sealed]:
     found: list[Sealed] = []
-    head = connection.execute(q["head_of_origin"], (origin,)).fetchone()
-    seq = max(after, 0) + 1
-    if head is None or seq > head[1]:
-        return found
-    span = connection.execute(q["span_of"], (head[0], seq)).fetchone()
-    if span is None:
-        raise chain.damaged(0, f"where event {seq} of origin {origin} stands is not known")
-    for start, position, end in connection.execute(q["spans_from"], (head[0], span[0])):
-        room = limit - len(found)
-        if room <= 0:
-            break
-        for row in _rows(connection.execute(q["span_page"], (position + seq - start, end or 2**63 - 1, room))):
+    spans = connection.execute(
+        queries()["spans_from"], {"origin": origin_number, "seq": seq, "limit": limit}
+    ).fetchall()
+    for start, position, end in spans:
+        first = position + seq - start
+        for row in _rows(connection, "span_page", (first, end or 2**63 - 1, limit - len(found))):
             recorded = chain.unpack(row)
             if recorded.origin != origin or recorded.originseq != seq:
                 raise chain.damaged(row.position, f"not event {seq} of origin {origin}")
             found.append(Sealed(hash=row.hash, body=row.body.decode()))
             seq += 1
+        if len(found) == limit:
+            break
     return found
 
 
@@ -79,6 +80,9 @@ def position_at(connection: sqlite3.Connection, limit_us: int, stream: StreamId 
     return number(connection, q["position_at"], (start, start + SEGMENT, limit_us)) or 0 if segment else 0
 
 
-def _rows(rows: Iterable[tuple[int, int, object, object, bytes]]) -> Iterator[chain.Row]:
-    for position, version, prevhash, digest, body in rows:
-        yield chain.Row(position, version, hex_of(prevhash) or chain.GENESIS, hex_of(digest), body)
+def _rows(connection: sqlite3.Connection, query: str, parameters: tuple[object, ...]) -> list[chain.Row]:
+    """All at once: an error keeps its frames, and a cursor left in one would keep its transaction open."""
+    return [
+        chain.Row(position, version, hex_of(prevhash) or chain.GENESIS, hex_of(digest), body)
+        for position, version, prevhash, digest, body in connection.execute(queries()[query], parameters).fetchall()
+    ]

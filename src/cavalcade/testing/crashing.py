@@ -7,7 +7,7 @@ Death is `os._exit`: no `finally`, no flush, no goodbye. What was written to fil
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -100,8 +100,8 @@ class CrashingLedger:
         self._fuse()
         return head
 
-    async def verify(self) -> Verification:
-        return await self._ledger.verify()
+    async def verify(self, *, keys: Collection[str] = ()) -> Verification:
+        return await self._ledger.verify(keys=keys)
 
     async def aclose(self) -> None:
         await self._ledger.aclose()

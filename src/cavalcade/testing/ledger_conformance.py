@@ -306,7 +306,7 @@ class LedgerConformance:
         assert [event.position for event in everything] == list(range(1, len(everything) + 1))
         # A batch lies together.
         assert all(_positions(answer) == list(range(answer[0].position, answer[-1].position + 1)) for answer in answers)
-        assert await ledger.verify() == (len(everything), None, "", everything[-1].hash)
+        assert await ledger.verify() == (len(everything), None, "", everything[-1].hash, ())
 
     async def test_event_loops_in_several_threads_may_append_and_follow(self, ledger: Ledger) -> None:
         async def work(seed: int) -> None:
@@ -330,7 +330,7 @@ class LedgerConformance:
     # The chain
 
     async def test_an_empty_ledger_is_whole(self, ledger: Ledger) -> None:
-        assert await ledger.verify() == (0, None, "", GENESIS)
+        assert await ledger.verify() == (0, None, "", GENESIS, ())
 
     async def _append_at(self, ledger: Ledger, drafts: Drafts, seconds: Sequence[int]) -> None:
         batch = [drafts.one(time=START + timedelta(seconds=second)) for second in seconds]

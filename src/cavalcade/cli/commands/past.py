@@ -104,10 +104,15 @@ def verify(
     gates: Annotated[
         bool, typer.Option("--gates", envvar="CAVALCADE_GATES", help="Ask every gate of the run again and compare.")
     ] = False,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HEX", envvar="CAVALCADE_KEY", help="A public key that signs heads; repeat it for several."
+        ),
+    ] = None,
     json: Json = False,
 ) -> int:
-    """Check the whole record; with --gates also a run's verdicts."""
+    """Check the whole record and its signatures; with --gates also a run's verdicts."""
     from cavalcade.cli.check import verify as command
 
-    terminal = terminal_of(context, json)
-    return with_system(terminal, lambda system: command(system, terminal, run, gates=gates))
+    return command(terminal_of(context, json), run, gates=gates, keys=key or [])

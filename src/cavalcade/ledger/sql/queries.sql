@@ -52,7 +52,9 @@ SELECT seq, position FROM spans WHERE origin = ? AND seq <= ? ORDER BY seq DESC 
 
 -- name: spans_from
 SELECT s.seq, s.position, (SELECT n.position FROM spans AS n WHERE n.position > s.position ORDER BY n.position LIMIT 1)
-FROM spans AS s WHERE s.origin = ? AND s.seq >= ? ORDER BY s.seq
+FROM spans AS s WHERE s.origin = :origin
+AND s.seq >= (SELECT c.seq FROM spans AS c WHERE c.origin = :origin AND c.seq <= :seq ORDER BY c.seq DESC LIMIT 1)
+ORDER BY s.seq LIMIT :limit
 
 -- name: span_page
 SELECT e.position, e.version, p.hash, e.hash, CAST(e.body AS BLOB)
@@ -69,6 +71,15 @@ ON CONFLICT (origin, stream) DO UPDATE SET version = excluded.version
 -- name: all_claims
 SELECT o.name, s.name, c.version
 FROM claims AS c LEFT JOIN origins AS o ON o.number = c.origin LEFT JOIN streams AS s ON s.number = c.stream
+
+-- name: signer
+SELECT key FROM signers WHERE origin = ?
+
+-- name: put_signer
+INSERT INTO signers (origin, key) VALUES (?, ?) ON CONFLICT (origin) DO UPDATE SET key = excluded.key
+
+-- name: all_signers
+SELECT o.name, s.key FROM signers AS s LEFT JOIN origins AS o ON o.number = s.origin
 
 -- name: insert_moment
 INSERT INTO moments (segment, earliest_us)

@@ -56,3 +56,9 @@ CREATE TABLE claims (
     version INTEGER NOT NULL,
     PRIMARY KEY (origin, stream)
 ) WITHOUT ROWID;
+
+-- The key that signs another origin's heads: it may not change.
+CREATE TABLE signers (
+    origin INTEGER PRIMARY KEY,
+    key TEXT NOT NULL
+);

@@ -18,3 +18,9 @@ CREATE TABLE claims (
     version INTEGER NOT NULL,
     PRIMARY KEY (origin, stream)
 ) WITHOUT ROWID;
+
+-- The key that signs another origin's heads: it may not change.
+CREATE TABLE signers (
+    origin INTEGER PRIMARY KEY,
+    key TEXT NOT NULL
+);

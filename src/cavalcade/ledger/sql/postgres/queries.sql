@@ -36,6 +36,9 @@ ON CONFLICT (number) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, pos
 INSERT INTO claims (origin, stream, version) VALUES (%s, %s, %s)
 ON CONFLICT (origin, stream) DO UPDATE SET version = excluded.version
 
+-- name: put_signer
+INSERT INTO signers (origin, key) VALUES (%s, %s) ON CONFLICT (origin) DO UPDATE SET key = excluded.key
+
 -- name: own_origin
 SELECT name FROM origins WHERE number = 1
 
@@ -59,6 +62,9 @@ WHERE e.position > %s GROUP BY s.name, s.number
 
 -- name: claims
 SELECT version FROM claims WHERE origin = %s AND stream = %s
+
+-- name: signer
+SELECT key FROM signers WHERE origin = %s
 
 -- name: page
 SELECT position, version, prevhash, hash, body FROM events WHERE position > %s ORDER BY position LIMIT %s
@@ -132,6 +138,9 @@ SELECT segment, earliest_us FROM moments WHERE segment > %s AND segment <= %s OR
 -- name: all_claims
 SELECT o.name, s.name, c.version FROM claims AS c
 LEFT JOIN origins AS o ON o.number = c.origin LEFT JOIN streams AS s ON s.number = c.stream
+
+-- name: all_signers
+SELECT o.name, s.key FROM signers AS s LEFT JOIN origins AS o ON o.number = s.origin
 
 -- name: counts
 SELECT (SELECT count(*) FROM ids), (SELECT count(*) FROM spans), (SELECT count(*) FROM moments),

@@ -78,6 +78,12 @@ CREATE TABLE claims (
     PRIMARY KEY (origin, stream)
 );
 
+-- The key that signs another origin's heads: it may not change.
+CREATE TABLE signers (
+    origin integer PRIMARY KEY,
+    key text NOT NULL
+);
+
 -- The earliest time among each 256 positions, written when they are complete: clocks go back, so times don't sort by position.
 CREATE TABLE moments (
     segment bigint PRIMARY KEY,
