@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from cavalcade.ledger.sqlite_writer import GROUP_EVENTS
@@ -26,6 +27,15 @@ def open_raw(path: Path, schema: Sequence[str]) -> sqlite3.Connection:
     for statement in schema:
         connection.execute(statement)
     return connection
+
+
+def kept_in(path: Path) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """The table of events in a ledger's file, its indexes included, and the rows in it."""
+    with closing(sqlite3.connect(path)) as connection:
+        found = connection.execute("SELECT sql FROM sqlite_master WHERE tbl_name = 'events' AND sql IS NOT NULL")
+        schema = tuple(sql for (sql,) in found)
+        columns = "position, stream, version, time_us, previous, id, hash, body"
+        return schema, connection.execute(f"SELECT {columns} FROM events ORDER BY position").fetchall()
 
 
 def insert_into(rows: Sequence[tuple[object, ...]]) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-from bench._group_writer import insert_into, open_raw
+from bench._group_writer import insert_into, kept_in, open_raw
 from bench._group_writer import rate as group_writer_rate
 from bench._peers import figure
 from bench.table import Row
@@ -101,12 +101,7 @@ async def _kept(drafts: Sequence[Draft]) -> _Kept:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "ledger.db"
         await _append_all(path, drafts, PRODUCERS, 1)
-        with closing(sqlite3.connect(path)) as connection:
-            found = connection.execute("SELECT sql FROM sqlite_master WHERE tbl_name = 'events' AND sql IS NOT NULL")
-            schema = tuple(sql for (sql,) in found)
-            columns = "position, stream, version, time_us, previous, id, hash, body"
-            rows = connection.execute(f"SELECT {columns} FROM events ORDER BY position").fetchall()
-    return _Kept(schema, rows)
+        return _Kept(*kept_in(path))
 
 
 async def _append_all(path: Path, drafts: Sequence[Draft], producers: int, batch: int) -> float:

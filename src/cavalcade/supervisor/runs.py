@@ -172,17 +172,24 @@ class RunService:
 
         `event` is the id that the first event gets, where something names it already; `at` the time of what happened before it is told.
         """
+        known = self._states.get(run)
+        state = await self.load(run) if known is None else known[1]
         for _ in range(_TRIES):
-            state = await self.load(run)
             decided = decide(state, command)
-            if isinstance(decided, Refusal):
-                raise decided.error()
-            if not decided:
+            if isinstance(decided, Refusal) or not decided:
+                # What is known may be old: only what is on the record now refuses a command, or has nothing left to do.
+                now = await self.load(run)
+                if now.version != state.version:
+                    state = now
+                    continue
+                if isinstance(decided, Refusal):
+                    raise decided.error()
                 return state
             assert state.start is not None
             try:
                 recorded = await self._append(run, state, decided, state.start.project, event, at)
             except VersionConflict:
+                state = await self.load(run)
                 continue
             state = fold(map(fact_of, recorded), state)
             self._states[run] = (recorded[-1].position, state)
