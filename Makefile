@@ -54,7 +54,7 @@ bench: setup .cache/bench/.done ## ratios against peers and limits, one table
 
 lock: | $(UV)    ## resolve the dependencies again
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --no-annotate --group dev --extra postgres --output-file requirements.lock pyproject.toml
+	  --no-annotate --group dev --all-extras --output-file requirements.lock pyproject.toml
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --no-annotate --output-file bench/peers/requirements.lock bench/peers/requirements.in
 

@@ -9,6 +9,7 @@ Rooms, from the ground up (higher may import lower, never the reverse):
     ledger      the append-only, hash-chained record
     content     every state of the tree, as git objects
     bus         jobs and messages between supervisor and workers
+    telemetry   side channels: what is recorded also leaves as lines and spans
     terrain     the code index and the resolvers
     recipes     deterministic transformations: tree in, edits out
     sandbox     where generated code runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import typer
 
@@ -24,7 +25,9 @@ def command_line(arguments: Sequence[str], terminal: Terminal) -> int:
     command = typer.main.get_command(app)
     try:
         _check_text(arguments)
-        done = command.main(list(arguments), prog_name="cavalcade", standalone_mode=False, obj=terminal)
+        done = command.main(
+            _of_any_command_first(arguments), prog_name="cavalcade", standalone_mode=False, obj=terminal
+        )
         terminal.stdout.flush()
     except (OutputClosed, BrokenPipeError):
         return PIPE_CLOSED
@@ -35,6 +38,20 @@ def command_line(arguments: Sequence[str], terminal: Terminal) -> int:
     return int(done or 0)
 
 
+def _of_any_command_first(arguments: Sequence[str]) -> list[str]:
+    """Flags that every command has may stand behind it; not behind `--`, where another program's begin."""
+    own = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
+    first: list[str] = []
+    rest: list[str] = []
+    words = iter(own)
+    for word in words:
+        if word.partition("=")[0] not in _OF_ANY_COMMAND:
+            rest.append(word)
+        else:
+            first += [word] if "=" in word else [word, *islice(words, 1)]
+    return [*first, *rest, *arguments[len(own) :]]
+
+
 def _check_text(arguments: Sequence[str]) -> None:
     """What is put on the record has to be text."""
     for argument in arguments:
@@ -42,6 +59,9 @@ def _check_text(arguments: Sequence[str]) -> None:
             raise UsageError(f"{argument!r} is not UTF-8 text", expected="arguments in UTF-8")
 
 
+_OF_ANY_COMMAND = frozenset(
+    {"--events-fd", "--events-file", "--events-socket", "--events-wait", "--otlp", "--otlp-file"}
+)
 _TRUE = {"1", "true", "t", "yes", "y", "on"}
 
 

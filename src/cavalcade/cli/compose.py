@@ -12,6 +12,7 @@ from io import FileIO
 from pathlib import Path
 
 from cavalcade.bus.memory import MemoryBus
+from cavalcade.cli.channels import Say, side_channels
 from cavalcade.config.paths import DataFolder, data_folder
 from cavalcade.content.git import GitContentStore
 from cavalcade.content.port import ContentStore
@@ -194,8 +195,12 @@ def _make_own(folder: Path) -> None:
 
 
 @asynccontextmanager
-async def open_system(environ: Mapping[str, str]) -> AsyncGenerator[System]:
-    """Raises LedgerDamaged when the ledger does not hold together, LedgerUnwritable when the data folder can't be used."""
+async def open_system(environ: Mapping[str, str], say: Say) -> AsyncGenerator[System]:
+    """`say` is told what did not get out by a side channel.
+
+    Raises LedgerDamaged when the ledger does not hold together, LedgerUnwritable when the data folder can't be used, UsageError when a
+    side channel can't be.
+    """
     folder = data_folder(environ)
     clock, entropy = SystemClock(), SystemEntropy()
     try:
@@ -213,6 +218,7 @@ async def open_system(environ: Mapping[str, str]) -> AsyncGenerator[System]:
         entropy,
     )
     try:
-        yield System(folder, ledger, clock, entropy, environ)
+        async with side_channels(ledger, environ, say) as recording:
+            yield System(folder, recording, clock, entropy, environ)
     finally:
         await ledger.aclose()

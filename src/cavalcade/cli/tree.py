@@ -11,6 +11,7 @@ import typer
 from cavalcade.cli.failures import USAGE, disk_full
 from cavalcade.cli.terminal import Terminal
 from cavalcade.kernel.errors import Interrupted, OutputClosed
+from cavalcade.telemetry import settings
 
 if TYPE_CHECKING:
     from cavalcade.cli.compose import System
@@ -43,7 +44,7 @@ def with_system(terminal: Terminal, command: Callable[[System], Awaitable[int]])
     make_data_folder(terminal.environ)
 
     async def body() -> int:
-        async with open_system(terminal.environ) as system:
+        async with open_system(terminal.environ, terminal.say) as system:
             return await command(system)
 
     return finished(body())
@@ -66,8 +67,43 @@ def finished(body: Coroutine[Any, Any, int]) -> int:
 
 
 @app.callback(invoke_without_command=True, help=_HELP)
-def without_command(context: typer.Context) -> int:
+def root(
+    context: typer.Context,
+    events_fd: Annotated[
+        int | None,
+        typer.Option(metavar="N", envvar=settings.FD, help="Events as lines to this open descriptor, such as 3."),
+    ] = None,
+    events_file: Annotated[
+        Path | None, typer.Option(metavar="PATH", envvar=settings.FILE, help="Events as lines at the end of this file.")
+    ] = None,
+    events_socket: Annotated[
+        Path | None, typer.Option(metavar="PATH", envvar=settings.SOCKET, help="Events as lines to who connects here.")
+    ] = None,
+    otlp: Annotated[
+        str, typer.Option(metavar="URL", envvar=settings.OTLP, help="OpenTelemetry spans to this collector.")
+    ] = "",
+    otlp_file: Annotated[
+        Path | None, typer.Option(metavar="PATH", envvar=settings.OTLP_FILE, help="OpenTelemetry spans into this file.")
+    ] = None,
+    events_wait: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", envvar=settings.WAIT, help="At the end wait so long for readers (2)."),
+    ] = None,
+) -> int:
     """Without a command: what there is."""
+    given = {
+        settings.FD: events_fd,
+        settings.FILE: events_file,
+        settings.SOCKET: events_socket,
+        settings.OTLP: otlp,
+        settings.OTLP_FILE: otlp_file,
+        settings.WAIT: events_wait,
+    }
+    terminal: Terminal = context.obj
+    terminal.environ = {
+        **terminal.environ,
+        **{name: str(value) for name, value in given.items() if value not in (None, "")},
+    }
     if context.invoked_subcommand is None:
         terminal_of(context, json=False).stderr.write(context.get_help() + "\n")
         return USAGE
