@@ -43,7 +43,7 @@ _ENVIRONMENT = (
 
 def reference() -> str:
     """The whole page."""
-    return "\n".join([_HEAD, *_commands(), *_statuses(), *_variables()]).rstrip() + "\n"
+    return "\n".join([_HEAD, *_commands(), *_of_any_command(), *_statuses(), *_variables()]).rstrip() + "\n"
 
 
 def _commands() -> Iterator[str]:
@@ -64,6 +64,15 @@ def _leaves(group: Any, before: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(command, f"{before}{name} ")
         else:
             yield before + name, command
+
+
+def _of_any_command() -> Iterator[str]:
+    """What is said before a command."""
+    group: Any = typer.main.get_command(app)
+    own = [option for option in group.params if option.opts[0].startswith(("--events", "--otlp"))]
+    yield "## Options of every command\n"
+    yield "They stand before or behind the command. [Side channels](side-channels.md) says what they do.\n"
+    yield from _table(("", "environment", ""), [(_option(option), _variable(option), option.help) for option in own])
 
 
 def _usage(argument: Any) -> str:

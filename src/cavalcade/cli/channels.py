@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -75,8 +75,8 @@ class WatchedLedger:
     async def ingest(self, origin: OriginId, events: Sequence[Sealed]) -> OriginHead:
         return await self._ledger.ingest(origin, events)
 
-    async def verify(self) -> Verification:
-        return await self._ledger.verify()
+    async def verify(self, *, keys: Collection[str] = ()) -> Verification:
+        return await self._ledger.verify(keys=keys)
 
     async def aclose(self) -> None:
         await self._ledger.aclose()

@@ -110,7 +110,7 @@ def dropped_line(lines: bytes) -> bytes:
     named = tuple(run for run in runs if run)[:_RUNS]
     recover = "; ".join(f"cavalcade log {run} --json" for run in named)
     mark = Dropped(count=counted, first=min(positions), last=max(positions), runs=named, recover=recover)
-    line: dict[str, Any] = {
+    document: dict[str, Any] = {
         "specversion": "1.0",
         "id": f"dropped-{mark.first}-{mark.last}",
         "source": "cavalcade",
@@ -118,4 +118,4 @@ def dropped_line(lines: bytes) -> bytes:
         "datacontenttype": "application/json",
         "data": mark,
     }
-    return msgspec.json.encode(line) + b"\n"
+    return msgspec.json.encode(document) + b"\n"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cavalcade.cli.tree import Json, Run, terminal_of, with_system
+from cavalcade.cli.tree import All, Json, Run, terminal_of, with_system
 
 commands = typer.Typer()
 
@@ -116,3 +116,20 @@ def verify(
     from cavalcade.cli.check import verify as command
 
     return command(terminal_of(context, json), run, gates=gates, keys=key or [])
+
+
+@commands.command()
+def trace(
+    context: typer.Context,
+    run: Run,
+    everything: All = False,
+    export: Annotated[
+        Path | None, typer.Option(metavar="PATH", envvar="CAVALCADE_EXPORT", help="Also as OTLP JSON, a new file.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Show where a run's time went: its spans as bars; --json and --export for tools."""
+    from cavalcade.cli.trace import trace as command
+
+    terminal = terminal_of(context, json)
+    return with_system(terminal, lambda system: command(system, terminal, run, export, everything=everything))

@@ -1,0 +1,109 @@
+"""`trace`: a run as spans, for people as bars over its time, for tools as OTLP JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.text import Text
+
+from cavalcade.cli.compose import System
+from cavalcade.cli.failures import DONE
+from cavalcade.cli.find import choose_run
+from cavalcade.cli.terminal import Terminal
+from cavalcade.kernel.errors import UsageError
+from cavalcade.supervisor.timeline import count, duration
+from cavalcade.telemetry.otlp_json import otlp_line
+from cavalcade.telemetry.spans import Span
+from cavalcade.telemetry.tracing import spans
+
+_BAR = 40
+"""Columns of the time axis."""
+_LABEL = 44
+_BATCH = 512
+_STYLES = {"ok": "green", "error": "red", "unset": "cyan"}
+_MARKS = {"ok": " ", "error": "!", "unset": " "}
+
+
+class Line(NamedTuple):
+    depth: int
+    span: Span
+
+
+async def trace(system: System, terminal: Terminal, text: str, into: Path | None, *, everything: bool) -> int:
+    """Without `everything`, edits and gates are left out where they went well."""
+    run = choose_run(text, await system.runs.list())
+    found = spans(await system.runs.history(run))
+    if into is not None:
+        _export([span for span in found if span.end is not None], into)
+        terminal.say(f"wrote {count(len(found), 'span')} to {into}")
+    terminal.document([_document(span) for span in sorted(found, key=lambda span: (span.start, span.parent != ""))])
+    lines = list(waterfall(found))
+    shown = [line for line in lines if everything or not _minor(line.span)]
+    terminal.data(*bars(shown, system.clock.now()))
+    if len(shown) < len(lines):
+        terminal.say(
+            f"{count(len(lines) - len(shown), 'span')} of edits and gates that went well left out: cavalcade trace {run} --all"
+        )
+    return DONE
+
+
+def _minor(span: Span) -> bool:
+    return span.label.startswith(("edit ", "gate ")) and span.status != "error"
+
+
+def waterfall(found: Sequence[Span]) -> Iterator[Line]:
+    """Each span below its parent, those of one parent in the order of their beginning."""
+    known = {span.id for span in found}
+    below: dict[str, list[Span]] = {}
+    for span in sorted(found, key=lambda span: span.start):
+        below.setdefault(span.parent if span.parent in known else "", []).append(span)
+    waiting = [Line(0, span) for span in reversed(below.get("", []))]
+    while waiting:
+        line = waiting.pop()
+        yield line
+        waiting += [Line(line.depth + 1, span) for span in reversed(below.get(line.span.id, []))]
+
+
+def bars(lines: Sequence[Line], now: datetime) -> list[Text]:
+    """One line for each span: label, bar, how long it took, what went wrong. What is open lasts until now."""
+    if not lines:
+        return []
+    first = min(line.span.start for line in lines)
+    last = max(line.span.end or now for line in lines)
+    total_s = max((last - first).total_seconds(), 1e-6)
+    return [_bar(line, first, total_s, now) for line in lines]
+
+
+def _bar(line: Line, first: datetime, total_s: float, now: datetime) -> Text:
+    span = line.span
+    lasted_s = max(((span.end or now) - span.start).total_seconds(), 0.0)
+    left = min(int((span.start - first).total_seconds() / total_s * _BAR), _BAR - 1)
+    width = max(min(round(lasted_s / total_s * _BAR), _BAR - left), 1)
+    label = "  " * line.depth + span.label
+    shown = label if len(label) <= _LABEL else label[: _LABEL - 1] + "…"
+    text = Text(f"{_MARKS[span.status]} ", "red").append(f"{shown:<{_LABEL}} ")
+    text.append(" " * left).append(("█" if span.end else "░") * width, _STYLES[span.status])
+    text.append(" " * (_BAR - left - width)).append(f" {duration(lasted_s):>8}", "dim")
+    if span.end is None:
+        text.append("  open", "yellow")
+    return text.append(f"  {span.message}", "red" if span.status == "error" else "dim") if span.message else text
+
+
+def _document(span: Span) -> Mapping[str, Any]:
+    lasted = None if span.end is None else (span.end - span.start).total_seconds() * 1000
+    notes = [note._asdict() for note in span.notes]
+    return span._asdict() | {"notes": notes, "duration_ms": lasted}
+
+
+def _export(found: Sequence[Span], into: Path) -> None:
+    try:
+        with into.open("xb") as file:
+            for start in range(0, len(found), _BATCH):
+                file.write(otlp_line(found[start : start + _BATCH]))
+    except OSError as exc:
+        raise UsageError(
+            f"{into} can't be made: {exc.strerror}", expected="a path that is free", hint="--export PATH"
+        ) from exc
