@@ -1,15 +1,19 @@
-"""Drafts for tests of stores: real envelopes whose data means nothing."""
+"""Events for tests of stores: real envelopes whose data means nothing, and chains of origins that need no ledger."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
 
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.entropy import Entropy
-from cavalcade.kernel.ids import EventId, new_event_id
-from cavalcade.protocol.envelope import Draft
+from cavalcade.kernel.ids import EventId, OriginId, StreamId, new_event_id
+from cavalcade.ledger.chain import body_text, json_text, link
+from cavalcade.ledger.port import OriginHead
+from cavalcade.ledger.sealing import NOTHING
+from cavalcade.protocol.envelope import Draft, Sealed
 
 
 class Drafts:
@@ -29,3 +33,17 @@ class Drafts:
 
     def many(self, count: int) -> list[Draft]:
         return [self.one(str(number)) for number in range(count)]
+
+
+def seal(
+    origin: OriginId, events: Iterable[tuple[StreamId, int, Draft]], *, after: OriginHead = NOTHING
+) -> list[Sealed]:
+    """Events with their streams and versions as the chain of an origin, right by its hashes and by nothing else."""
+    seq, prevhash = after
+    sealed: list[Sealed] = []
+    for stream, version, draft in events:
+        seq += 1
+        body = body_text(json_text(origin), seq, json_text(stream), version, msgspec.json.encode(draft).decode())
+        prevhash = link(prevhash, body).hex()
+        sealed.append(Sealed(hash=prevhash, body=body))
+    return sealed

@@ -4,7 +4,8 @@
         @pytest.fixture
         async def ledger(self): ...
 
-Needs pytest with coroutine tests (pytest-asyncio in auto mode).
+Needs pytest with coroutine tests (pytest-asyncio in auto mode). What a store does with the chains of other origins is in
+`ingest_conformance`, and belongs to it. A store whose content a test can reach from outside also subclasses `DamageConformance`.
 """
 
 from __future__ import annotations
@@ -12,19 +13,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 import pytest
 
-from cavalcade.kernel.errors import LedgerError, VersionConflict
+from cavalcade.kernel.errors import LedgerDamaged, LedgerError, VersionConflict
 from cavalcade.kernel.ids import EventId, StreamId
 from cavalcade.ledger.chain import GENESIS, MAX_EVENT_BYTES
+from cavalcade.ledger.memory import MemoryLedger
 from cavalcade.ledger.port import Ledger
 from cavalcade.protocol.envelope import Draft, Recorded
 from cavalcade.testing.clock import START, FakeClock, SeededEntropy
 from cavalcade.testing.events import Drafts
+from cavalcade.testing.ingest_conformance import IngestConformance
 
 A = StreamId("run/a")
 B = StreamId("run/b")
@@ -35,7 +38,7 @@ async def take(events: AsyncIterator[Recorded], count: int) -> list[Recorded]:
     return [await anext(events) for _ in range(count)]
 
 
-class LedgerConformance:
+class LedgerConformance(IngestConformance):
     """Subclasses give an empty, open ledger by a fixture named `ledger` and close it."""
 
     @pytest.fixture
@@ -339,6 +342,37 @@ class LedgerConformance:
 
     async def _at(self, ledger: Ledger, second: int, *, stream: StreamId | None = None) -> int:
         return await ledger.at(START + timedelta(seconds=second), stream=stream)
+
+
+class DamageConformance:
+    """What a store does that was changed behind its back.
+
+    Subclasses give `ledger`, and a fixture `alter`: a coroutine function that changes a letter in the stored body of the event at a
+    position.
+    """
+
+    async def test_an_altered_event_is_never_read_and_its_position_named(
+        self, ledger: Ledger, alter: Callable[[int], Awaitable[None]]
+    ) -> None:
+        drafts = Drafts(FakeClock(tick_s=0.001), SeededEntropy(11))
+        other = MemoryLedger(entropy=SeededEntropy(77))
+        await other.append(A, drafts.many(200))
+        await ledger.append(A, drafts.many(100))
+        await ledger.ingest(other.origin, await other.sealed(other.origin, limit=200))
+        await ledger.append(A, drafts.many(100))
+        before = await ledger.read()
+        for position in (250, 50):
+            await alter(position)
+            found = await ledger.verify()
+            assert (found.bad_position, found.events) == (position, position - 1)
+            assert found.head == before[position - 2].hash
+            assert await ledger.read(limit=position - 1) == before[: position - 1]
+            for read in (ledger.read(), ledger.read(stream=A), ledger.find(before[position - 1].event.id)):
+                with pytest.raises(LedgerDamaged, match=f"position {position}"):
+                    await read
+            with pytest.raises(LedgerDamaged, match=f"position {position}"):
+                await ledger.sealed(before[position - 1].origin, limit=1000)
+        await other.aclose()
 
 
 def _run(work: Coroutine[object, object, None]) -> None:
