@@ -10,12 +10,14 @@ from typing import cast
 import pygit2
 
 from cavalcade.content.blaming import Blame
+from cavalcade.content.copying import add_git
 from cavalcade.content.diffing import diff_files
+from cavalcade.content.folder import GitFolder
 from cavalcade.content.importing import import_repository
 from cavalcade.content.merging import merge_trees
 from cavalcade.content.objects import SUBMODULE, Object, new_commit, new_object, parse_commit
 from cavalcade.content.objectstore import ObjectStore
-from cavalcade.content.port import BlameLine, Change, CommitInfo, Entry, FileDiff, Merge
+from cavalcade.content.port import BlameLine, Change, CommitInfo, Entry, FileDiff, FolderReader, Merge
 from cavalcade.content.publishing import publish
 from cavalcade.content.references import References
 from cavalcade.content.restoring import restore_files
@@ -39,6 +41,13 @@ class GitContentStore:
     def import_repository(self, repo: Path, *, include_uncommitted: bool = True) -> Base:
         return import_repository(self._store, self._trees, repo, include_uncommitted=include_uncommitted)
 
+    def folder(self, folder: Path) -> FolderReader:
+        return GitFolder(folder, self._store)
+
+    def copy(self, base: Base, original: Path, into: Path) -> None:
+        self.restore(base.tree, into)
+        add_git(self._store, into, base, original)
+
     def entries(self, tree: TreeId) -> Mapping[str, Entry]:
         """Sorted by path, submodules included with mode 0o160000. Costs the difference to the tree asked for before."""
         return self._trees.flat(tree)
@@ -50,7 +59,7 @@ class GitContentStore:
         return self.write_all([data])[0]
 
     def write_all(self, contents: Sequence[bytes]) -> list[BlobId]:
-        """Many blobs for the price of a few: their way to the disk is shared."""
+        """Their way to the disk is shared."""
         blobs = [new_object("blob", data) for data in contents]
         self._store.write(list(dict.fromkeys(blobs)))
         return [BlobId(blob.id) for blob in blobs]

@@ -6,6 +6,7 @@ file, and that file may be a hard link into the user's repository, whose files m
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -35,6 +36,7 @@ _CONFIG = """\
 	auto = false
 """
 _SYNC_THREADS = 8
+_CHUNK = 1 << 20
 T = TypeVar("T")
 
 
@@ -90,11 +92,50 @@ class ObjectStore:
         try:
             store_loose(self.objects, [each for each in new if not self.exists(each.id)])
         except OSError as exc:
-            raise ContentError(
-                f"can't write to the content store {self.folder}: {exc.strerror}",
-                expected="a writable folder with space left",
-                hint="make room; what was written before is safe",
-            ) from exc
+            raise _full(self.folder, exc) from exc
+
+    def write_file(self, source: int, size: int) -> str | None:
+        """The open file `source`, from where it stands to its end, as a blob; durable on return. None when that are not `size` bytes."""
+        try:
+            return _store_file(self.objects, source, size)
+        except OSError as exc:
+            raise _full(self.folder, exc) from exc
+
+
+def _full(folder: Path, exc: OSError) -> ContentError:
+    return ContentError(
+        f"can't write to the content store {folder}: {exc.strerror}",
+        expected="a writable folder with space left",
+        hint="make room; what was written before is safe",
+    )
+
+
+def _store_file(objects: Path, source: int, size: int) -> str | None:
+    """A blob of any size in constant memory; None when the file is not as long as it was said to be."""
+    handle, temporary = tempfile.mkstemp(prefix="tmp_obj_", dir=objects)
+    try:
+        header = b"blob %d\0" % size
+        name, packer, left = hashlib.sha1(header, usedforsecurity=False), zlib.compressobj(1), size
+        write_whole(handle, packer.compress(header))
+        while part := os.read(source, _CHUNK):
+            left -= len(part)
+            name.update(part)
+            write_whole(handle, packer.compress(part))
+        if left:
+            return None
+        write_whole(handle, packer.flush())
+        os.fchmod(handle, 0o444)
+        os.fsync(handle)
+        place = objects / name.hexdigest()[:2] / name.hexdigest()[2:]
+        place.parent.mkdir(exist_ok=True)
+        if not place.exists():
+            os.rename(temporary, place)
+        sync_folder(place.parent)
+        return name.hexdigest()
+    finally:
+        os.close(handle)
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
 
 
 def store_loose(objects: Path, new: Sequence[Object]) -> None:

@@ -70,6 +70,36 @@ class CommitInfo(NamedTuple):
     trailers: Mapping[str, str]
 
 
+class Unsettled(Exception):
+    """A file changed while it was read."""
+
+
+class FileContent(NamedTuple):
+    """What a path holds as git keeps it; `data` is None where the store has the blob already."""
+
+    entry: Entry
+    data: bytes | None = None
+
+
+class FolderReader(Protocol):
+    """A folder that somebody works in. Never writes to it. For one thread."""
+
+    def ignored(self, path: str) -> bool:
+        """Whether git leaves a path out that it doesn't know yet. A folder's path ends with `/`."""
+        ...
+
+    def storable(self, path: str) -> bool:
+        """Whether a tree may hold this path: not one that opens `.git` on some file system."""
+        ...
+
+    def read(self, path: str, before: Entry | None) -> FileContent:
+        """A file or symbolic link, whole. Large ones are stored on the way.
+
+        Raises Unsettled when it changed meanwhile, OSError when it can't be read, ContentError when it can't be stored.
+        """
+        ...
+
+
 class TreeReader(Protocol):
     """Read-only view that terrain, recipes and gates get."""
 
@@ -92,7 +122,22 @@ class ContentStore(TreeReader, Protocol):
         """
         ...
 
+    def folder(self, folder: Path) -> FolderReader:
+        """Raises NotARepository, RepositoryNotUsable when the folder is no repository's top."""
+        ...
+
+    def copy(self, base: Base, original: Path, into: Path) -> None:
+        """The files of `base` in an absent or empty folder, which becomes a repository of its own at the commit that `base` stands on.
+
+        `original` is the repository that `base` was imported from. Raises ContentError.
+        """
+        ...
+
     def write(self, data: bytes) -> BlobId: ...
+
+    def write_all(self, contents: Sequence[bytes]) -> list[BlobId]:
+        """Many blobs for the price of a few."""
+        ...
 
     def commit(
         self,

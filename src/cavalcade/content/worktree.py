@@ -79,7 +79,7 @@ class WorkingTree:
         elif staged and staged.mode == SUBMODULE:
             self.changes[path] = self._submodule(path, staged)
         else:
-            self.changes[path] = self._file(path, staged)
+            self.changes[path] = self.file(path, staged)
 
     def _staged(self, path: str) -> Entry | None:
         try:
@@ -103,7 +103,8 @@ class WorkingTree:
         except pygit2.GitError:
             return staged  # not checked out
 
-    def _file(self, path: str, staged: Entry | None) -> Entry | None:
+    def file(self, path: str, staged: Entry | None) -> Entry | None:
+        """What one path is; None when nothing that git keeps is there. `staged` is what it was."""
         try:
             found = os.lstat(self._top / path)
         except (FileNotFoundError, NotADirectoryError):
