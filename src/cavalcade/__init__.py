@@ -16,6 +16,7 @@ Rooms, from the ground up (higher may import lower, never the reverse):
     gates       checks of a change, with receipts
     agents      who does a task
     supervisor  drives runs; worker carries jobs out
+    recorder    puts on record what any program does in a workspace
     cli         commands and their rendering; testing: the shipped test kit
 """
 

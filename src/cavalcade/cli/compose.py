@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 import sys
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -21,13 +21,16 @@ from cavalcade.gates.references import ReferencesGate
 from cavalcade.gates.syntax import SyntaxGate
 from cavalcade.kernel.clock import Clock, SystemClock
 from cavalcade.kernel.entropy import Entropy, SystemEntropy
-from cavalcade.kernel.errors import Busy, LedgerUnwritable
+from cavalcade.kernel.errors import Busy, LedgerUnwritable, NotRecorded
 from cavalcade.kernel.ids import CommitId, ProjectId, RunId
 from cavalcade.ledger.port import Ledger
 from cavalcade.ledger.signing import SigningLedger, load_key
 from cavalcade.ledger.sqlite import SqliteLedger
 from cavalcade.protocol.events import RunRequested, Settings
 from cavalcade.protocol.plan import RecipeCall
+from cavalcade.recorder.port import NoSessions
+from cavalcade.recorder.program import Running, Streams
+from cavalcade.recorder.recording import Order, Outcome, Recorder
 from cavalcade.sandbox.canary import open_sandbox
 from cavalcade.sandbox.port import Sandbox
 from cavalcade.sandbox.scratch import Janitor, discard
@@ -127,6 +130,43 @@ class System:
             content.set_ref(f"refs/runs/{run}/{name}", commit, expected=None)
         await self.runs.fork(run, command)
         return run
+
+    async def record(self, order: Order, streams: Streams, started: Callable[[Running], None]) -> Outcome:
+        """See `Recorder.record`. The copy that was worked in goes when all of it is on record."""
+        with _only_driver(self.folder.lock(order.run), order.run):
+            recorder = Recorder(self.runs, self.content(order.project), self.clock, NoSessions())
+            try:
+                return await recorder.record(order, streams, started)
+            finally:
+                await self._discard_workspace(order.run)
+
+    async def end_recording(self, run: RunId) -> None:
+        """Of a recording whose recorder is gone. Raises Busy while it is not."""
+        with _only_driver(self.folder.lock(run), run):
+            state = await self.runs.load(run)
+            recording = state.recording
+            assert recording is not None  # only recordings are ended like this
+            recorder = Recorder(self.runs, self.content_of(state), self.clock, NoSessions())
+            folder = Path(recording.repository) if recording.in_place else self.folder.workspace(run)
+            await recorder.finish(run, folder)
+            await self._discard_workspace(run)
+
+    async def _discard_workspace(self, run: RunId) -> None:
+        """Not that of a recording whose end is not on record: it can still be looked at."""
+        try:
+            closed = (await self.runs.load(run)).closed
+        except NotRecorded:
+            closed = True
+        if closed:
+            await asyncio.to_thread(discard, self.folder.workspace(run))
+
+    def is_driven(self, run: RunId) -> bool:
+        """Whether a process drives or records it now."""
+        try:
+            with _only_driver(self.folder.lock(run), run):
+                return False
+        except Busy:
+            return True
 
     async def drive(self, run: RunId) -> RunState:
         """Carries the run on until it is closed or waits for a person. Raises Busy when another process does so."""

@@ -7,6 +7,7 @@ from cavalcade.cli.drive import carry_on, tell
 from cavalcade.cli.failures import DONE
 from cavalcade.cli.find import choose_run
 from cavalcade.cli.gate import inject
+from cavalcade.cli.record import end_recording
 from cavalcade.cli.terminal import Terminal
 from cavalcade.domain.run import Abort, Approve
 from cavalcade.kernel.errors import UsageError
@@ -61,6 +62,10 @@ async def abort(system: System, terminal: Terminal, text: str, reason: str) -> i
 async def resume(system: System, terminal: Terminal, text: str) -> int:
     run = await chosen(system, terminal, text)
     state = await system.runs.load(run)
+    if state.phase == "recording":
+        await end_recording(system, terminal, run)
+        terminal.run = None
+        return await tell(system, terminal, run)
     if state.closed:
         terminal.say(f"nothing to resume: the run is {state.phase}")
     return await carry_on(system, terminal, run)

@@ -158,8 +158,8 @@ def kept_plan(content: ContentStore, state: RunState) -> Plan | None:
 
 
 def make_report(run: RunId, state: RunState, history: Sequence[Recorded], content: ContentStore) -> Report:
-    request = state.request
-    assert request is not None  # a loaded run has been requested
+    request = state.start
+    assert request is not None  # a loaded run has begun
     payloads = [decode(recorded.event) for recorded in history]
     plan = kept_plan(content, state)
     started, ended = history[state.shared].event.time, history[-1].event.time

@@ -19,6 +19,7 @@ PHASE = {
     "awaiting_human": "waits for your approval",
     "executing": "is being carried out",
     "publishing": "is being published",
+    "recording": "is being recorded",
     "completed": "completed",
     "stopped": "stopped, nothing landed",
     "aborted": "aborted, nothing landed",

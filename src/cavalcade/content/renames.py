@@ -12,13 +12,20 @@ from cavalcade.kernel.ids import BlobId
 
 _LEAST_SIMILARITY = 0.5
 _MOST_PAIRS = 40_000
-"""Above this only equal contents are paired, as git does above its rename limit."""
+"""As git has a rename limit."""
 
 
 def find_renames(
-    removed: Mapping[str, Entry], added: Mapping[str, Entry], read: Callable[[BlobId], bytes]
+    removed: Mapping[str, Entry],
+    added: Mapping[str, Entry],
+    read: Callable[[BlobId], bytes],
+    *,
+    most_pairs: int = _MOST_PAIRS,
 ) -> dict[str, str]:
-    """New path → old path. Each path is used once; submodules and empty files are never renames."""
+    """New path → old path. Each path is used once; submodules and empty files are never renames.
+
+    Above `most_pairs` only equal contents are paired.
+    """
     found: dict[str, str] = {}
     olds = {path: entry for path, entry in removed.items() if entry.mode != SUBMODULE}
     by_blob: dict[tuple[BlobId, bool], list[str]] = {}
@@ -31,7 +38,7 @@ def find_renames(
             found[path] = _same_name_first(same, path)
             del olds[found[path]]
     news = {path: entry for path, entry in added.items() if path not in found}
-    if olds and news and len(olds) * len(news) <= _MOST_PAIRS:
+    if olds and news and len(olds) * len(news) <= most_pairs:
         found |= _similar(olds, news, read)
     return found
 

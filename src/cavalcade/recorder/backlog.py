@@ -42,6 +42,7 @@ class Backlog:
         self._bytes = 0
         self._output_bytes = 0
         self._closed = False
+        self.lost_looks = 0
         self.lost_bytes = 0
         """Of output, for which there was no room."""
 
@@ -49,9 +50,11 @@ class Backlog:
         """Waits for room. Nothing is taken any more after `close`."""
         with self._room:
             self._room.wait_for(lambda: self._bytes < _MOST_BYTES or self._closed)
-            if not self._closed:
-                self._items.append(item)
-                self._bytes += item.size_bytes if isinstance(item, Look) else 0
+            if self._closed:
+                self.lost_looks += isinstance(item, Look)
+                return
+            self._items.append(item)
+            self._bytes += item.size_bytes if isinstance(item, Look) else 0
         self._tell()
 
     def put_output(self, written: Written) -> None:
@@ -62,6 +65,11 @@ class Backlog:
             self._items.append(written)
             self._output_bytes += len(written.data)
         self._tell()
+
+    @property
+    def empty(self) -> bool:
+        with self._room:
+            return not self._items
 
     async def take(self, timeout_s: float) -> Sequence[Item]:
         """Everything there is; waits for something until the timeout."""
@@ -80,6 +88,7 @@ class Backlog:
         """Nobody takes any more: who waits for room goes on, and what is put is dropped."""
         with self._room:
             self._closed = True
+            self.lost_looks += sum(isinstance(item, Look) for item in self._items)
             self._items.clear()
             self._room.notify_all()
 

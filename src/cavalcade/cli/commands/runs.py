@@ -74,6 +74,30 @@ def run(
     return with_system(terminal, lambda system: start(system, terminal, asked))
 
 
+@commands.command(context_settings={"allow_interspersed_args": False})
+def record(
+    context: typer.Context,
+    command: Annotated[list[str], typer.Argument(metavar="-- CMD ...", help="The program and its arguments.")],
+    in_place: Annotated[
+        bool,
+        typer.Option("--in-place", envvar="CAVALCADE_IN_PLACE", help="Work on your own tree instead of on a copy."),
+    ] = False,
+    repo: Repo = Path(),
+    json: Json = False,
+) -> int:
+    """Run any program and record each of its file changes as it happens, its output and its exit.
+
+    It works in a copy, the result is a branch. It is not sandboxed: it has your rights. The exit status is the program's, 128 + n when
+    signal n ended it. With --json its output goes to standard error.
+    """
+    from cavalcade.cli.record import Asked
+    from cavalcade.cli.record import record as body
+
+    terminal = terminal_of(context, json)
+    asked = Asked(tuple(command), repo, in_place)
+    return with_system(terminal, lambda system: body(system, terminal, asked))
+
+
 @commands.command()
 def runs(
     context: typer.Context,
