@@ -1,8 +1,8 @@
 """A ten-step no-op run, each step durable before the next begins: steps per second, one run at a time and fifty at once.
 
 Ours is the engine that carries every run: a command through the decider, the event through the ledger, the state folded on. The peers
-are DBOS and LangGraph on SQLite with the same durability (write-ahead log, `synchronous=FULL`); the limit is a bare writer that commits
-the same rows in groups. Run alone: `python -m bench steps`.
+are DBOS and LangGraph on SQLite with the same durability (write-ahead log, `synchronous=FULL`); the limit is a bare group-committing
+engine that makes the same events when they are due and has no rules, and the same with rows that are ready beforehand.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench._group_writer import kept_in
+from bench._group_writer import engine_rate, kept_in
 from bench._group_writer import rate as group_writer_rate
 from bench._peers import figure
 from bench.table import Row
@@ -24,6 +24,7 @@ from cavalcade.kernel.clock import SystemClock
 from cavalcade.kernel.entropy import SystemEntropy
 from cavalcade.kernel.ids import CommitId, ProjectId, TreeId
 from cavalcade.ledger.sqlite import SqliteLedger
+from cavalcade.protocol.envelope import Draft
 from cavalcade.protocol.events import OutputWritten, RecordingStarted
 from cavalcade.protocol.plan import Base
 from cavalcade.supervisor.runs import RunService
@@ -51,7 +52,8 @@ def run() -> list[Row]:
         target = 20 if at_once > 1 else None
         for name, script in (("DBOS", "dbos_steps.py"), ("LangGraph", "langgraph_steps.py")):
             rows.append(_row(at_once, name, _peer(script, at_once), target))
-    rows.append(_row(AT_ONCE, "bare group writer", _bare, 0.5))
+    rows.append(_row(AT_ONCE, "bare engine", _engine, 0.5))
+    rows.append(_row(AT_ONCE, "bare, rows ready", _rows, None))
     return rows
 
 
@@ -100,8 +102,24 @@ def _peer(script: str, at_once: int) -> Measure:
     return lambda folder: figure(script, folder, PEER_RUNS[at_once], at_once)
 
 
-def _bare(folder: Path) -> float:
-    """The rows that ours leaves behind, in the same table; as many of them count as ours counts steps."""
+def _engine(folder: Path) -> float:
+    """The same events by a bare group-committing engine; as many of them count as ours counts steps."""
+    drafts = asyncio.run(_left_behind(folder))
+    schema, rows = kept_in(folder / "ledger.db")
+    rate = asyncio.run(engine_rate(folder / "bare.db", schema, drafts, AT_ONCE))
+    return rate * RUNS[AT_ONCE] * STEPS / len(rows)
+
+
+async def _left_behind(folder: Path) -> list[Draft]:
+    await _ours(folder, AT_ONCE)
+    ledger = await SqliteLedger.open(folder / "ledger.db", clock=SystemClock(), entropy=SystemEntropy())
+    events = [recorded.event for recorded in await ledger.read()]
+    await ledger.aclose()
+    return events
+
+
+def _rows(folder: Path) -> float:
+    """The rows that ours leaves behind, in the same table."""
     asyncio.run(_ours(folder, AT_ONCE))
     schema, rows = kept_in(folder / "ledger.db")
     rate = asyncio.run(group_writer_rate(folder / "bare.db", schema, rows, AT_ONCE, 1))

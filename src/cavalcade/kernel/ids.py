@@ -40,13 +40,13 @@ def node_stream(origin: OriginId) -> StreamId:
 
 def new_event_id(clock: Clock, entropy: Entropy) -> EventId:
     """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then 74 random bits."""
-    millis = int(clock.now().timestamp() * 1000)
-    random = int.from_bytes(entropy.bytes(10), "big")
-    value = (millis & (1 << 48) - 1) << 80
-    value |= 0x7 << 76 | (random >> 68 & 0xFFF) << 64
-    value |= 0b10 << 62 | random & (1 << 62) - 1
-    text = f"{value:032x}"
-    return EventId(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")
+    millis = f"{int(clock.now().timestamp() * 1000) & _48_BITS:012x}"
+    random = entropy.bytes(10).hex()
+    variant = "89ab"[int(random[4], 16) & 3]
+    return EventId(f"{millis[:8]}-{millis[8:]}-7{random[:3]}-{variant}{random[5:8]}-{random[8:]}")
+
+
+_48_BITS = (1 << 48) - 1
 
 
 def new_run_id(clock: Clock, entropy: Entropy) -> RunId:

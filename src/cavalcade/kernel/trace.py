@@ -6,10 +6,12 @@ The same run has the same trace in every process and on every machine, and a run
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from cavalcade.kernel.ids import RunId
 
 
+@lru_cache(maxsize=1024)
 def trace_id(run: RunId) -> str:
     """32 hexadecimal digits: a run is a trace."""
     return hashlib.sha256(f"cavalcade trace\0{run}".encode()).hexdigest()[:32]

@@ -16,6 +16,7 @@ Everything else belongs to the run's own span.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from cavalcade.domain.run.state import RunState
@@ -32,6 +33,7 @@ class Span(NamedTuple):
     name: str
 
 
+@lru_cache(maxsize=1024)
 def run_span(run: RunId) -> Span:
     return Span(span_id(run), "", "run")
 
