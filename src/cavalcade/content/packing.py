@@ -131,7 +131,10 @@ def reach(read: Callable[[str], bytes], header: Header, roots: Iterable[str], sh
         if kind is None:
             raise ObjectMissing(f"object {name}{f', named by {by},' if by else ''} is missing")
         found.add(name)
-        waiting.extend((part, name) for part in _parts(name, kind, read, ends))
+        try:
+            waiting.extend((part, name) for part in _parts(name, kind, read, ends))
+        except ValueError as exc:
+            raise ContentError(f"object {name} is no {kind}: {exc}") from exc
     return found
 
 
@@ -162,7 +165,10 @@ class Arrived:
     def check(self, roots: Iterable[str], shallow: Iterable[str], *, objects: int) -> None:
         """Reads every object and compares it with its name; then follows the roots. Raises ContentError, ObjectMissing."""
         odb = self._store.repository.odb
-        self._names = [str(oid) for oid in odb]
+        try:
+            self._names = [str(oid) for oid in odb]
+        except pygit2.GitError as exc:
+            raise ContentError(f"the pack and its index don't belong together: {exc}") from exc
         if len(self._names) != objects:
             raise ContentError(f"the pack has {len(self._names)} objects", expected=f"{objects}")
         for name in self._names:

@@ -125,19 +125,27 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         with self._reading("the file"):
-            with path.open("rb") as file:
-                start = file.read(4)
-            if start != b"PK\3\4":
+            self._file = path.open("rb")
+        try:
+            self._open(path)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _open(self, path: Path) -> None:
+        with self._reading("the file"):
+            if (start := self._file.read(4)) != b"PK\3\4":
                 raise ExportDamaged(
                     f"{path} is no export of Cavalcade: it begins with {start!r}",
                     expected="a file that `cavalcade ledger export` made",
                 )
-            self._archive = zipfile.ZipFile(path)
+            self._archive = zipfile.ZipFile(self._file)
         self.manifest = self._manifest()
         self._members = {member.name: member for member in self.manifest.members}
 
     def close(self) -> None:
         self._archive.close()
+        self._file.close()
 
     def lines(self) -> Iterator[Sealed]:
         """The events one by one; what is wrong with the part as a whole is raised behind the last."""
@@ -172,7 +180,7 @@ class Reader:
                 yield piece
         if size != member.size_bytes or digest.hexdigest() != member.sha256:
             raise self.damaged(
-                f"{name} has {size} bytes with SHA-256 {digest.hexdigest()[:16]}, not {member.size_bytes} with {member.sha256[:16]}"
+                f"{name} has {size} bytes with SHA-256 {digest.hexdigest()}, not {member.size_bytes} with {member.sha256}"
             )
 
     def _piece(self, name: str, file: IO[bytes], read: Read) -> bytes:

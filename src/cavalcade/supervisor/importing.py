@@ -151,7 +151,9 @@ def _new_folder(scratch: Path) -> Path:
 async def _take_in(reader: Reader, ledger: Ledger) -> Inventory:
     manifest, lines = reader.manifest, reader.lines()
     inventory = Inventory(manifest.origin)
+    read = 0
     while page := await asyncio.to_thread(lambda: list(islice(lines, PARCEL_EVENTS))):
+        read += len(page)
         for origin, events in _by_origin(page, reader):
             await _ingest(reader, ledger, origin, events)
             for sealed in events:
@@ -162,8 +164,8 @@ async def _take_in(reader: Reader, ledger: Ledger) -> Inventory:
     if unknown := {part.project for part in manifest.projects} ^ inventory.projects.keys():
         raise reader.damaged(f"manifest and events tell of other projects: {min(unknown)}")
     said = {chain.origin: OriginHead(chain.seq, chain.hash) for chain in manifest.chains}
-    if said != dict(await ledger.heads()) or found.events != manifest.events:
-        raise reader.damaged(f"{found.events} events are in it, which are not those that the manifest tells of")
+    if said != dict(await ledger.heads()) or not read == found.events == manifest.events:
+        raise reader.damaged(f"{read} events are in it, which are not those that the manifest tells of")
     return inventory
 
 
