@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cavalcade.bus.memory import MemoryBus
 from cavalcade.cli.channels import Say, side_channels
+from cavalcade.config.dotenv import read_dotenv
 from cavalcade.config.paths import DataFolder, data_folder
 from cavalcade.content.git import GitContentStore
 from cavalcade.content.port import ContentStore
@@ -23,7 +24,9 @@ from cavalcade.kernel.clock import Clock, SystemClock
 from cavalcade.kernel.entropy import Entropy, SystemEntropy
 from cavalcade.kernel.errors import Busy, LedgerUnwritable, NotRecorded
 from cavalcade.kernel.ids import CommitId, ProjectId, RunId
+from cavalcade.kernel.redaction import Redactor
 from cavalcade.ledger.port import Ledger
+from cavalcade.ledger.redacting import RedactingLedger
 from cavalcade.ledger.signing import SigningLedger, load_key
 from cavalcade.ledger.sqlite import SqliteLedger
 from cavalcade.protocol.events import RunRequested, Settings
@@ -51,8 +54,10 @@ class System:
     def __init__(
         self, folder: DataFolder, ledger: Ledger, clock: Clock, entropy: Entropy, environ: Mapping[str, str]
     ) -> None:
+        self._redacting = RedactingLedger(ledger, Redactor(environ))
+        ledger = self._redacting  # from here on nobody appends past it
         self.folder = folder
-        self.ledger = ledger
+        self.ledger: Ledger = ledger
         self.clock = clock
         self.entropy = entropy
         self.environ = environ
@@ -60,6 +65,15 @@ class System:
         self.runs = RunService(ledger, clock, entropy)
         self.projects = Projects(ledger, clock, entropy)
         self._contents: dict[ProjectId, ContentStore] = {}
+
+    @property
+    def redactor(self) -> Redactor:
+        """What takes secrets out of texts that are kept elsewhere than in the ledger."""
+        return self._redacting.redactor
+
+    def learn_secrets(self, repository: Path) -> None:
+        """Before anything of a project is recorded: what its `.env` files set is recorded nowhere."""
+        self._redacting.learn(read_dotenv(repository))
 
     def content(self, project: ProjectId) -> ContentStore:
         """The project's object store; made when there is none yet."""
@@ -103,6 +117,7 @@ class System:
 
         `repository` is the top folder. Raises ContentError, LedgerError.
         """
+        self.learn_secrets(repository)
         project = await self.projects.at(repository)
         content = self.content(project)
         base = await asyncio.to_thread(content.import_repository, repository, include_uncommitted=include_uncommitted)
@@ -170,6 +185,9 @@ class System:
 
     async def drive(self, run: RunId) -> RunState:
         """Carries the run on until it is closed or waits for a person. Raises Busy when another process does so."""
+        state = await self.runs.load(run)
+        if state.start is not None:
+            self.learn_secrets(Path(state.start.repository))
         with _only_driver(self.folder.lock(run), run):
             bus = MemoryBus()
             workspace = self.folder.workspace(run)

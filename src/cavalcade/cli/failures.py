@@ -46,8 +46,23 @@ def error_text(error: CavalcadeError) -> Text:
     return text
 
 
+def without_secrets(error: CavalcadeError, terminal: Terminal) -> CavalcadeError:
+    """The same error, its words redacted: terminals are recorded and logs are kept."""
+    from copy import copy
+
+    from cavalcade.kernel.redaction import Redactor
+
+    redactor = Redactor(terminal.environ)
+    redacted = copy(error)
+    for name in ("what", "expected", "hint"):
+        setattr(redacted, name, redactor.redact(getattr(error, name)).text)
+    redacted.places = tuple(redactor.redact(place).text for place in error.places)
+    return redacted
+
+
 def report_failure(terminal: Terminal, error: CavalcadeError) -> int:
     """Says what happened, on stderr and, where JSON was asked for, on stdout; the exit status."""
+    error = without_secrets(error, terminal)
     if isinstance(error, Interrupted) and terminal.stderr.isatty():
         terminal.say("")  # the cursor stands behind a prompt, or behind `^C`
     terminal.say(error_text(error))
@@ -60,9 +75,10 @@ def report_failure(terminal: Terminal, error: CavalcadeError) -> int:
 def report_defect(terminal: Terminal, exc: BaseException) -> int:
     """Keeps the traceback in the cache folder and says where."""
     from cavalcade.config.paths import data_folder
+    from cavalcade.kernel.redaction import Redactor
 
     folder = data_folder(terminal.environ).cache / "defects"
-    text = "".join(traceback.format_exception(exc))
+    text = Redactor(terminal.environ).redact("".join(traceback.format_exception(exc))).text
     kept = f"the traceback is in {_keep(text, folder)}"
     what = f"Cavalcade has a defect: {type(exc).__name__}: {exc}"
     return report_failure(terminal, Defect(what, hint=f"{kept}; please report it with the command you gave"))
