@@ -1,14 +1,18 @@
-"""Whatever is done to a ledger, in whatever order, it answers as a plain list would."""
+"""Whatever is done to a ledger, in whatever order, and wherever its process dies, it answers as a plain list would."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import shutil
 import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
+import msgspec
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import (
     Bundle,
@@ -19,24 +23,35 @@ from hypothesis.stateful import (
     invariant,
     multiple,
     rule,
+    run_state_machine_as_test,
 )
 
-from cavalcade.kernel.errors import LedgerError, VersionConflict
-from cavalcade.kernel.ids import EventId, StreamId
+from cavalcade.kernel.errors import ChainDiverged, LedgerError, SequenceGap, VersionConflict
+from cavalcade.kernel.ids import EventId, OriginId, StreamId
 from cavalcade.ledger.chain import GENESIS
 from cavalcade.ledger.memory import MemoryLedger
-from cavalcade.ledger.port import Ledger
-from cavalcade.ledger.sqlite import SqliteLedger
-from cavalcade.protocol.envelope import Draft, Recorded
+from cavalcade.ledger.port import Ledger, OriginHead
+from cavalcade.ledger.postgres import PostgresLedger
+from cavalcade.ledger.sealing import NOTHING
+from cavalcade.ledger.sqlite import FAULT_POINTS, SqliteLedger
+from cavalcade.protocol.envelope import Draft, Recorded, Sealed
 from cavalcade.testing.clock import START, FakeClock, SeededEntropy
-from cavalcade.testing.events import Drafts
+from cavalcade.testing.events import Drafts, seal
+from cavalcade.testing.postgres_server import PostgresServer
 
+PEERS = st.integers(0, 1)
 STREAMS = st.sampled_from([StreamId("run/a"), StreamId("run/b"), StreamId("project/\u00fc")])
 JUMPS = st.integers(-400, 400)
 
 
+def fold(state: dict[StreamId, str], event: Recorded) -> dict[StreamId, str]:
+    """A state that knows which events of each stream came in which order."""
+    before = state.get(event.stream, "")
+    return state | {event.stream: hashlib.sha256(f"{before}{event.version}{event.hash}".encode()).hexdigest()}
+
+
 class LedgerMachine(RuleBasedStateMachine):
-    """The model is `self.model`: what was recorded, in order."""
+    """The model is `self.model`: what was recorded, in order. `self.peers` are other origins, whose chains it takes in."""
 
     batches: Bundle[tuple[StreamId, list[Draft]]] = Bundle("batches")
     followers: Bundle[Any] = Bundle("followers")
@@ -47,6 +62,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.clock = FakeClock(tick_s=1.0)
         self.drafts = Drafts(self.clock, SeededEntropy(1))
         self.model: list[Recorded] = []
+        self.peers = [MemoryLedger(entropy=SeededEntropy(seed)) for seed in (101, 102)]
+        self.live: dict[StreamId, str] = {}
+        self.live_until = 0
         self.ledger: Ledger
 
     def make(self) -> Ledger:
@@ -60,6 +78,19 @@ class LedgerMachine(RuleBasedStateMachine):
         if hasattr(self, "ledger"):
             self.runner.run(self.ledger.aclose())
         self.runner.close()
+
+    def taken(self, origin: OriginId) -> list[Recorded]:
+        return [event for event in self.model if event.origin == origin]
+
+    def sealed(self, peer: MemoryLedger, after: int, limit: int) -> list[Sealed]:
+        return self.runner.run(peer.sealed(peer.origin, after=max(after, 0), limit=limit))
+
+    def take_into_model(self, peer: MemoryLedger, head: OriginHead) -> None:
+        """What is new up to a head gets the next places, and is otherwise as the peer recorded it."""
+        own = [event for event in self.runner.run(peer.read()) if event.origin == peer.origin]
+        for event in own[len(self.taken(peer.origin)) : head.seq]:
+            place = {"position": len(self.model) + 1, "version": self.version(event.stream) + 1}
+            self.model.append(msgspec.structs.replace(event, **place))
 
     def version(self, stream: StreamId) -> int:
         return sum(event.stream == stream for event in self.model)
@@ -115,6 +146,68 @@ class LedgerMachine(RuleBasedStateMachine):
             assert stream != own
         else:
             raise AssertionError("a batch known in part was accepted")
+
+    @rule(peer=PEERS, stream=STREAMS, size=st.integers(1, 4), jump=JUMPS)
+    def a_peer_appends(self, peer: int, stream: StreamId, size: int, jump: int) -> None:
+        self.clock.jump(jump)
+        self.runner.run(self.peers[peer].append(stream, self.drafts.many(size)))
+
+    @rule(peer=PEERS)
+    def a_peer_takes_in_the_own_chain(self, peer: int) -> None:
+        sealed = self.runner.run(self.ledger.sealed(self.ledger.origin, limit=1000))
+        self.runner.run(self.peers[peer].ingest(self.ledger.origin, sealed))
+
+    @rule(peer=PEERS, back=st.integers(0, 4), limit=st.integers(0, 9))
+    def ingest(self, peer: int, back: int, limit: int) -> None:
+        """Some that are known, some that are new."""
+        origin = self.peers[peer].origin
+        batch = self.sealed(self.peers[peer], len(self.taken(origin)) - back, limit)
+        head = self.runner.run(self.ledger.ingest(origin, batch))
+        self.take_into_model(self.peers[peer], head)
+        held = self.taken(origin)
+        assert head == (OriginHead(len(held), held[-1].hash) if held else NOTHING)
+        assert not batch or head.seq >= msgspec.json.decode(batch[-1].body)["originseq"]
+
+    @rule(peer=PEERS, missing=st.integers(1, 3))
+    def ingest_with_a_gap(self, peer: int, missing: int) -> None:
+        held = len(self.taken(self.peers[peer].origin))
+        if batch := self.sealed(self.peers[peer], held + missing, 5):
+            with pytest.raises(SequenceGap) as caught:
+                self.runner.run(self.ledger.ingest(self.peers[peer].origin, batch))
+            assert caught.value.next_seq == held + 1
+
+    @rule(peer=PEERS, own=st.booleans())
+    def ingest_another_history(self, peer: int, own: bool) -> None:
+        origin = self.ledger.origin if own else self.peers[peer].origin
+        held = self.taken(origin)
+        after = OriginHead(len(held) - 1, held[-1].prevhash) if held else NOTHING
+        if own or held:
+            batch = seal(origin, [(StreamId("run/a"), 900, self.drafts.one("another"))], after=after)
+            with pytest.raises(ChainDiverged):
+                self.runner.run(self.ledger.ingest(origin, batch))
+
+    @rule()
+    def heads_and_sealed_chains_are_those_of_the_origins(self) -> None:
+        origins = list(dict.fromkeys(event.origin for event in self.model))
+        heads = {origin: OriginHead(len(held), held[-1].hash) for origin in origins if (held := self.taken(origin))}
+        assert list(self.runner.run(self.ledger.heads()).items()) == list(heads.items())
+        for peer in self.peers:
+            held = len(self.taken(peer.origin))
+            passed_on = self.runner.run(self.ledger.sealed(peer.origin, limit=1000))
+            assert passed_on == (self.sealed(peer, 0, held) if held else [])
+
+    @rule()
+    def what_was_followed_and_what_is_replayed_fold_to_the_same_state(self) -> None:
+        async def follow(count: int) -> list[Recorded]:
+            events = self.ledger.follow(after=self.live_until)
+            return [await anext(events) for _ in range(count)]
+
+        for event in self.runner.run(follow(len(self.model) - self.live_until)):
+            self.live, self.live_until = fold(self.live, event), event.position
+        replayed: dict[StreamId, str] = {}
+        for event in self.runner.run(self.ledger.read()):
+            replayed = fold(replayed, event)
+        assert replayed == self.live
 
     @rule(stream=st.none() | STREAMS, after=st.integers(0, 60), limit=st.none() | st.integers(0, 20))
     def read(self, stream: StreamId | None, after: int, limit: int | None) -> None:
@@ -172,7 +265,13 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def places_are_dense(self) -> None:
         assert [event.position for event in self.model] == list(range(1, len(self.model) + 1))
-        assert [event.prevhash for event in self.model] == [GENESIS, *(event.hash for event in self.model)][:-1]
+        for origin in {event.origin for event in self.model}:
+            chain = self.taken(origin)
+            assert [event.prevhash for event in chain] == [GENESIS, *(event.hash for event in chain)][:-1]
+            assert [event.originseq for event in chain] == list(range(1, len(chain) + 1))
+        for stream in {event.stream for event in self.model}:
+            events = self.of(stream)
+            assert [event.version for event in events] == list(range(1, len(events) + 1))
 
 
 class MemoryLedgerMachine(LedgerMachine):
@@ -183,23 +282,69 @@ class MemoryLedgerMachine(LedgerMachine):
 class SqliteLedgerMachine(LedgerMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
+        self.folders = tempfile.TemporaryDirectory()
+        self.folder = Path(self.folders.name) / "0"
+        self.folder.mkdir()
         self.origins: set[str] = set()
+        self.crash_at = ""
 
     def make(self) -> Ledger:
-        ledger = SqliteLedger(Path(self.folder.name) / "ledger.db", clock=self.clock, entropy=SeededEntropy(2))
+        path = self.folder / "ledger.db"
+        ledger = SqliteLedger(path, clock=self.clock, entropy=SeededEntropy(2), fault_point=self.image)
         self.origins.add(ledger.origin)
         assert len(self.origins) == 1
         return ledger
 
+    def image(self, step: str) -> None:
+        """What is in the files when the process dies at this step: its memory, `-shm` too, is gone."""
+        if step == self.crash_at:
+            self.crash_at = ""
+            image = self.folder.with_name(str(int(self.folder.name) + 1))
+            image.mkdir()
+            for suffix in ("", "-wal", "-head"):
+                if (file := self.folder / f"ledger.db{suffix}").exists():
+                    shutil.copy(file, image)
+
+    def die(self) -> None:
+        """The process ended where the image was taken; the next one opens that."""
+        self.runner.run(self.ledger.aclose())
+        self.folder = self.folder.with_name(str(int(self.folder.name) + 1))
+        self.ledger = self.make()
+
     def teardown(self) -> None:
         super().teardown()
-        self.folder.cleanup()
+        self.folders.cleanup()
 
     @rule()
     def reopen(self) -> None:
         self.runner.run(self.ledger.aclose())
         self.ledger = self.make()
+        assert self.runner.run(self.ledger.read()) == self.model
+
+    @rule(step=st.sampled_from(FAULT_POINTS), stream=STREAMS, size=st.integers(1, 3))
+    def crash_while_appending_and_repeat(self, step: str, stream: StreamId, size: int) -> None:
+        batch = self.drafts.many(size)
+        self.crash_at = step
+        recorded = self.runner.run(self.ledger.append(stream, batch))
+        self.die()
+        if FAULT_POINTS.index(step) < FAULT_POINTS.index("committed"):
+            assert self.runner.run(self.ledger.read()) == self.model
+        assert self.runner.run(self.ledger.append(stream, batch)) == recorded
+        self.model += recorded
+        assert self.runner.run(self.ledger.read()) == self.model
+
+    @rule(step=st.sampled_from(FAULT_POINTS), peer=PEERS, limit=st.integers(1, 5))
+    def crash_while_taking_in_and_repeat(self, step: str, peer: int, limit: int) -> None:
+        batch = self.sealed(self.peers[peer], len(self.taken(self.peers[peer].origin)), limit)
+        if not batch:
+            return
+        self.crash_at = step
+        head = self.runner.run(self.ledger.ingest(self.peers[peer].origin, batch))
+        self.die()
+        if FAULT_POINTS.index(step) < FAULT_POINTS.index("committed"):
+            assert self.runner.run(self.ledger.read()) == self.model
+        assert self.runner.run(self.ledger.ingest(self.peers[peer].origin, batch)) == head
+        self.take_into_model(self.peers[peer], head)
         assert self.runner.run(self.ledger.read()) == self.model
 
     @rule(stream=STREAMS)
@@ -209,8 +354,39 @@ class SqliteLedgerMachine(LedgerMachine):
         self.model += self.runner.run(other.append(stream, self.drafts.many(2)))
         self.runner.run(other.aclose())
 
+    @rule(peer=PEERS)
+    def ingest_through_another_connection(self, peer: int) -> None:
+        other = self.make()
+        batch = self.sealed(self.peers[peer], 0, 1000)
+        head = self.runner.run(other.ingest(self.peers[peer].origin, batch))
+        self.take_into_model(self.peers[peer], head)
+        self.runner.run(other.aclose())
+
+
+class PostgresLedgerMachine(LedgerMachine):
+    def __init__(self, server: PostgresServer) -> None:
+        super().__init__()
+        self.url = server.new_database()
+
+    def make(self) -> Ledger:
+        return PostgresLedger(self.url, clock=self.clock, entropy=SeededEntropy(2))
+
+    @rule()
+    def reopen(self) -> None:
+        self.runner.run(self.ledger.aclose())
+        self.ledger = self.make()
+        assert self.runner.run(self.ledger.read()) == self.model
+
 
 TestMemoryLedgerMachine = MemoryLedgerMachine.TestCase
 TestMemoryLedgerMachine.settings = settings(stateful_step_count=40)
 TestSqliteLedgerMachine = SqliteLedgerMachine.TestCase
 TestSqliteLedgerMachine.settings = settings(stateful_step_count=40)
+
+
+def test_a_postgres_ledger_answers_as_a_plain_list_would(postgres: PostgresServer) -> None:
+    class Machine(PostgresLedgerMachine):
+        def __init__(self) -> None:
+            super().__init__(postgres)
+
+    run_state_machine_as_test(Machine, settings=settings(stateful_step_count=30, max_examples=12, deadline=None))
