@@ -10,10 +10,7 @@ import multiprocessing
 import os
 import resource
 import shutil
-import signal
 import subprocess
-import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from multiprocessing.queues import SimpleQueue
@@ -27,37 +24,12 @@ from cavalcade.content.port import Change
 from cavalcade.kernel.errors import ContentError
 from cavalcade.kernel.ids import CommitId
 from cavalcade.protocol.plan import Base
+from cavalcade.testing.crashing import killed_at
 
 pytestmark = pytest.mark.faults
 
 WHEN = datetime(2024, 5, 6, tzinfo=UTC)
-STEPS = {"os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir", "os.symlink", "os.chmod", "open"}
-WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 FORK = multiprocessing.get_context("fork")
-
-
-def killed_at(step: int, work: Callable[[], object]) -> bool:
-    """Runs `work` in a child that kills itself before its `step`th write to the disk; False when it ended before."""
-    child = FORK.Process(target=_until, args=(step, work))
-    child.start()
-    child.join()
-    assert child.exitcode in (0, -signal.SIGKILL)
-    return child.exitcode != 0
-
-
-def _until(step: int, work: Callable[[], object]) -> None:
-    left = step
-
-    def count(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal left
-        if event not in STEPS or (event == "open" and not int(str(arguments[2])) & WRITES):
-            return
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left -= 1
-
-    sys.addaudithook(count)
-    work()
 
 
 def git(folder: Path, *args: str) -> str:

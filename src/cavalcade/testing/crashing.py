@@ -6,7 +6,10 @@ Death is `os._exit`: no `finally`, no flush, no goodbye. What was written to fil
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +19,9 @@ from cavalcade.kernel.ids import BlobId, CommitId, EventId, OriginId, StreamId, 
 from cavalcade.ledger.port import Ledger, OriginHead, Verification
 from cavalcade.protocol.envelope import Draft, Recorded, Sealed
 from cavalcade.protocol.plan import Base
+
+_DISK_STEPS = {"os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir", "os.symlink", "os.chmod", "open"}
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 CRASHED = 86
 """Exit status of a process that a fuse ended."""
@@ -195,3 +201,31 @@ class CrashingContent:
         self._fuse()
         self._content.publish(repo, branch, commit)
         self._fuse()
+
+
+def killed_at(step: int, work: Callable[[], object]) -> bool:
+    """Runs `work` in a child that kills itself before its `step`th write to the disk; False when it ended before.
+
+    What a library writes by itself, such as SQLite, doesn't count.
+    """
+    child = multiprocessing.get_context("fork").Process(target=_until, args=(step, work))
+    child.start()
+    child.join()
+    if child.exitcode not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"the child ended with {child.exitcode}")
+    return child.exitcode != 0
+
+
+def _until(step: int, work: Callable[[], object]) -> None:
+    left = step
+
+    def count(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal left
+        if event not in _DISK_STEPS or (event == "open" and not int(str(arguments[2])) & _WRITES):
+            return
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+
+    sys.addaudithook(count)
+    work()
