@@ -217,8 +217,7 @@ def find_wrapped(text: str, lowered: str, breaks: list[int]) -> Iterator[Found]:
     for shape in shapes_in(text, lowered):
         for found in _matches(shape, text) if shape.token else ():
             inner = breaks[bisect_right(breaks, found.start) : bisect_left(breaks, found.end)]
-            end = _end_of_wrapped(shape, text, found, inner)
-            if inner and end > inner[0]:
+            if inner and (end := _end_of_wrapped(shape, text, found, inner)) > inner[0]:
                 yield found._replace(end=end)
 
 
