@@ -11,9 +11,8 @@ from pygit2.enums import DiffOption
 
 from cavalcade.content.lines import is_binary
 from cavalcade.content.objects import SUBMODULE, SYMLINK, encode_path
-from cavalcade.content.port import Entry, FileDiff
+from cavalcade.content.port import Difference, Entry, FileDiff
 from cavalcade.content.renames import find_renames
-from cavalcade.content.trees import Difference
 from cavalcade.kernel.ids import BlobId
 
 Read = Callable[[BlobId], bytes]

@@ -14,13 +14,14 @@ from cavalcade.content.copying import add_git
 from cavalcade.content.diffing import diff_files
 from cavalcade.content.folder import GitFolder
 from cavalcade.content.importing import import_repository
+from cavalcade.content.inplace import prepare_in_place
 from cavalcade.content.merging import merge_trees
 from cavalcade.content.objects import SUBMODULE, Object, new_commit, new_object, parse_commit
 from cavalcade.content.objectstore import ObjectStore
-from cavalcade.content.port import BlameLine, Change, CommitInfo, Entry, FileDiff, FolderReader, Merge
+from cavalcade.content.port import BlameLine, Change, CommitInfo, Entry, FileDiff, FolderReader, InPlace, Merge
 from cavalcade.content.publishing import publish
 from cavalcade.content.references import References
-from cavalcade.content.restoring import restore_files
+from cavalcade.content.restoring import checked, restore_files
 from cavalcade.content.trees import EMPTY_TREE, Trees
 from cavalcade.kernel.errors import ContentError, ObjectMissing
 from cavalcade.kernel.ids import BlobId, CommitId, TreeId
@@ -134,8 +135,19 @@ class GitContentStore:
                 hint="name another folder, or say what it holds",
             )
         differences = self._trees.differences(was or EMPTY_TREE, tree)
-        chosen = differences if only is None else (each for each in differences if only(each.path))
-        return restore_files(chosen, self.read, into)
+        chosen = [each for each in differences if only is None or only(each.path)]
+        return restore_files(chosen, checked(chosen, self.read), into)
+
+    def check(self, tree: TreeId) -> None:
+        files = self._trees.differences(EMPTY_TREE, tree)
+        checked(files, self.read, keep_bytes=0)
+
+    def prepare_in_place(self, repo: Path, tree: TreeId, *, replace_ignored: bool = False) -> InPlace:
+        return prepare_in_place(self._store, self._trees, repo, tree, replace_ignored=replace_ignored)
+
+    def restore_in_place(self, prepared: InPlace) -> int:
+        read = checked(prepared.differences, self.read)
+        return restore_files(prepared.differences, read, prepared.folder, prepared.marks)
 
     def blame(self, commit: CommitId, path: str, *, stop: CommitId | None = None) -> list[BlameLine]:
         """One entry per line. Lines older than `stop` are put down to it. Follows renames and merges."""

@@ -11,9 +11,9 @@ from typing import NamedTuple, TypeVar
 
 from cavalcade.content.lines import is_binary, merge_lines
 from cavalcade.content.objects import EXECUTABLE, FILE, Object, new_object
-from cavalcade.content.port import Conflict, Entry, Merge
+from cavalcade.content.port import Conflict, Difference, Entry, Merge
 from cavalcade.content.renames import find_renames
-from cavalcade.content.trees import Difference, Trees
+from cavalcade.content.trees import Trees
 from cavalcade.kernel.errors import PathClash
 from cavalcade.kernel.ids import BlobId, TreeId
 

@@ -18,6 +18,14 @@ class Entry(NamedTuple):
     mode: int
 
 
+class Difference(NamedTuple):
+    """One path that differs between two trees; None where it is absent."""
+
+    path: str
+    old: Entry | None
+    new: Entry | None
+
+
 class Change(NamedTuple):
     """One path's new content; `blob` None removes it."""
 
@@ -100,6 +108,33 @@ class FolderReader(Protocol):
         ...
 
 
+class Mark(NamedTuple):
+    """A file as the file system tells it without being read: two equal marks, the same content."""
+
+    inode: int
+    mode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class InPlace(NamedTuple):
+    """What it takes to turn a working tree into `tree`, found and checked. Nothing is written yet but to the store.
+
+    `saved` holds every file that will be replaced or removed, and all uncommitted work; `dirty` names what of it HEAD doesn't have.
+    `marks` are the files to be touched as they were when they were saved. `notes` say what is left alone.
+    """
+
+    folder: Path
+    tree: TreeId
+    saved: CommitId
+    saved_tree: TreeId
+    dirty: tuple[str, ...]
+    differences: tuple[Difference, ...]
+    marks: Mapping[str, Mark | None]
+    notes: tuple[str, ...]
+
+
 class TreeReader(Protocol):
     """Read-only view that terrain, recipes and gates get."""
 
@@ -177,6 +212,25 @@ class ContentStore(TreeReader, Protocol):
         With `was` (the tree the folder is known to hold) the cost follows the difference. Without it the folder must be empty or
         absent. `only` picks the paths that matter (all when None); others are neither written nor removed. Raises ContentError when
         the folder isn't empty, or when a path would leave it.
+        """
+        ...
+
+    def check(self, tree: TreeId) -> None:
+        """Reads everything that a tree holds. Raises ObjectMissing naming the objects that can't be read, and their paths."""
+        ...
+
+    def prepare_in_place(self, repo: Path, tree: TreeId, *, replace_ignored: bool = False) -> InPlace:
+        """Saves what the user's working tree holds into this store, and finds what differs from `tree`. Never writes to it.
+
+        Raises RepositoryNotUsable when git is in the middle of something; ContentError naming the files that stand in the way, which
+        git ignores (unless `replace_ignored`: then they are saved too) or can't keep; ObjectMissing when `tree` can't be read whole.
+        """
+        ...
+
+    def restore_in_place(self, prepared: InPlace) -> int:
+        """Does what was prepared; the number of files written or removed. HEAD, references and index stay as they are.
+
+        Stops with ContentError, leaving it as it is, at a file that has changed since it was saved. After a kill, prepare again.
         """
         ...
 

@@ -5,21 +5,76 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cavalcade.content.objects import SUBMODULE, SYMLINK, check_path, encode_path, printable_path
 from cavalcade.content.objectstore import write_whole
-from cavalcade.content.port import Entry
-from cavalcade.content.trees import Difference
-from cavalcade.kernel.errors import ContentError
+from cavalcade.content.port import Difference, Entry, Mark
+from cavalcade.kernel.errors import ContentError, ObjectMissing
 from cavalcade.kernel.ids import BlobId
 
+_KEPT_BYTES = 64 * 1024 * 1024
+"""Contents read for the check that are kept for the writing."""
+_NAMED = 10
 _NOT_A_FOLDER = (errno.ENOTDIR, errno.ELOOP, errno.ENOENT)
 
 
-def restore_files(differences: Iterable[Difference], read: Callable[[BlobId], bytes], into: Path) -> int:
+Read = Callable[[BlobId], bytes]
+Marks = Mapping[str, Mark | None]
+
+
+def checked(differences: Iterable[Difference], read: Read, *, keep_bytes: int = _KEPT_BYTES) -> Read:
+    """Reads every content that is to be written, so that nothing is begun which can't be finished; reading again is cheap.
+
+    Raises ObjectMissing naming the objects that can't be read, and their paths.
+    """
+    wanted: dict[BlobId, list[str]] = {}
+    for each in differences:
+        if each.new is not None and each.new.mode != SUBMODULE:
+            wanted.setdefault(each.new.blob, []).append(each.path)
+    kept: dict[BlobId, bytes] = {}
+    missing: dict[BlobId, ObjectMissing] = {}
+    room = keep_bytes
+    for blob in wanted:
+        try:
+            data = read(blob)
+        except ObjectMissing as exc:
+            missing[blob] = exc
+            continue
+        if (room := room - len(data)) >= 0:
+            kept[blob] = data
+    if missing:
+        raise _unreadable(missing, wanted)
+    return lambda blob: kept[blob] if blob in kept else read(blob)
+
+
+def _unreadable(missing: Mapping[BlobId, ObjectMissing], wanted: Mapping[BlobId, Sequence[str]]) -> ObjectMissing:
+    places = [f"{blob}  {printable_path(path)}" for blob in missing for path in wanted[blob]]
+    more = (f"... and {len(places) - _NAMED} more",) if len(places) > _NAMED else ()
+    first = next(iter(missing.values()))
+    others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+    return ObjectMissing(
+        f"{first.what}{others}", expected=first.expected, hint=first.hint, places=(*places[:_NAMED], *more)
+    )
+
+
+def mark_of(path: bytes | str, folder: int | None = None) -> Mark | None:
+    """None where there is no file, also where there is a folder."""
+    try:
+        found = os.lstat(path, dir_fd=folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISDIR(found.st_mode):
+        return None
+    return Mark(found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def restore_files(differences: Iterable[Difference], read: Read, into: Path, marks: Marks | None = None) -> int:
     """Removes, then writes; returns the number of files written or removed.
+
+    With `marks` nothing is removed or replaced that does not look as it did when they were taken. What is written then may not
+    be what was there before: whoever gives `marks` has kept it.
 
     Every path is checked before anything is touched, and every folder is opened relative to its parent without following symbolic
     links, so that nothing outside `into` can be reached. Killed in between, the same call again finishes the work: each path that
@@ -30,14 +85,14 @@ def restore_files(differences: Iterable[Difference], read: Callable[[BlobId], by
         check_path(each.path)
     try:
         into.mkdir(parents=True, exist_ok=True)
-        with _Folders(into) as folders:
+        with _Folders(into, careful=marks is not None) as folders:
             for each in work:
                 if each.new is None:
-                    _remove(folders, each.path)
+                    _remove(folders, each.path, marks)
             _prune(folders, {each.path.rpartition("/")[0] for each in work if each.new is None})
             for each in work:
                 if each.new is not None:
-                    _put(folders.make(each.path), each.path, each.new, read)
+                    _put(folders.make(each.path), each.path, each.new, read, marks)
     except OSError as exc:
         raise ContentError(
             f"{into} can't be restored: {exc.strerror}: {os.fsdecode(exc.filename or '')}",
@@ -48,9 +103,13 @@ def restore_files(differences: Iterable[Difference], read: Callable[[BlobId], by
 
 
 class _Folders:
-    """Open folders from the top down to the one last asked for. Neighbours share their parents' handles."""
+    """Open folders from the top down to the one last asked for. Neighbours share their parents' handles.
 
-    def __init__(self, top: Path) -> None:
+    `careful`: what stands in a folder's place stops the work instead of giving way.
+    """
+
+    def __init__(self, top: Path, *, careful: bool) -> None:
+        self._careful = careful
         self._handles = [os.open(top, os.O_RDONLY | os.O_DIRECTORY)]
         self._names: list[str] = []
 
@@ -96,6 +155,8 @@ class _Folders:
                 os.mkdir(raw, dir_fd=above)
             except FileExistsError:
                 if not stat.S_ISDIR(os.lstat(raw, dir_fd=above).st_mode):
+                    if self._careful:
+                        raise _changed(name) from None
                     os.unlink(raw, dir_fd=above)
                     os.mkdir(raw, dir_fd=above)
         try:
@@ -106,10 +167,24 @@ class _Folders:
             return None
 
 
-def _remove(folders: _Folders, path: str) -> None:
+def _changed(path: str) -> ContentError:
+    return ContentError(
+        f"{printable_path(path)} has changed since it was saved; it is left as it is",
+        expected="a working tree that nobody writes to meanwhile",
+        hint="restore again: it goes on where it stopped",
+    )
+
+
+def _check(folder: int, name: bytes, path: str, marks: Marks | None) -> None:
+    if marks is not None and mark_of(name, folder) != marks.get(path):
+        raise _changed(path)
+
+
+def _remove(folders: _Folders, path: str, marks: Marks | None) -> None:
     folder, name = folders.find(path), encode_path(path.rpartition("/")[2])
     if folder is None:
         return
+    _check(folder, name, path, marks)
     try:
         os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
@@ -142,8 +217,9 @@ def _prune(folders: _Folders, emptied: set[str]) -> None:
             here = above
 
 
-def _put(folder: int, path: str, entry: Entry, read: Callable[[BlobId], bytes]) -> None:
+def _put(folder: int, path: str, entry: Entry, read: Read, marks: Marks | None) -> None:
     name = encode_path(path.rpartition("/")[2])
+    _check(folder, name, path, marks)
     try:
         _create(folder, name, entry, read)
     except FileExistsError:
@@ -161,7 +237,7 @@ def _put(folder: int, path: str, entry: Entry, read: Callable[[BlobId], bytes]) 
         _create(folder, name, entry, read)
 
 
-def _create(folder: int, name: bytes, entry: Entry, read: Callable[[BlobId], bytes]) -> None:
+def _create(folder: int, name: bytes, entry: Entry, read: Read) -> None:
     """Raises FileExistsError; never opens what is there."""
     if entry.mode == SUBMODULE:
         os.mkdir(name, dir_fd=folder)

@@ -6,11 +6,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 from cavalcade.content.objects import FOLDER, Object, check_path, new_tree, parse_tree, printable_path
-from cavalcade.content.port import Entry
-from cavalcade.kernel.errors import PathClash
+from cavalcade.content.port import Difference, Entry
+from cavalcade.kernel.errors import ObjectMissing, PathClash
 from cavalcade.kernel.ids import BlobId, TreeId
 
 EMPTY_TREE = TreeId("4b825dc642cb6eb9a060e54bf8d69288fbee4904")
@@ -19,14 +18,6 @@ _FLAT_BUDGET = 500_000
 """Cached paths over all flattened trees: some 60 MB, or seventy states of a tree of 7,000 files."""
 _PARSED_BUDGET = 200_000
 """Cached entries over all parsed tree objects."""
-
-
-class Difference(NamedTuple):
-    """One path that differs between two trees; None where it is absent."""
-
-    path: str
-    old: Entry | None
-    new: Entry | None
 
 
 class _Cache:
@@ -113,8 +104,11 @@ class Trees:
             yield from self._compare("", old, new)
 
     def _compare(self, prefix: str, old: str | None, new: str | None) -> Iterator[Difference]:
-        olds = self.parsed(EMPTY_TREE if old is None else old)
-        news = self.parsed(EMPTY_TREE if new is None else new)
+        try:
+            olds = self.parsed(EMPTY_TREE if old is None else old)
+            news = self.parsed(EMPTY_TREE if new is None else new)
+        except ObjectMissing as exc:
+            raise exc.at((printable_path(prefix) or "the whole tree",)) from exc
         for name in olds.keys() | news.keys() if olds and news else olds or news:
             before, after = olds.get(name), news.get(name)
             if before == after:

@@ -69,6 +69,14 @@ class WorkingTree:
                 f"the working tree {self._top} can't be read: {exc}", hint=_index_hint(str(exc))
             ) from exc
 
+    def entry(self, path: str) -> Entry | None:
+        """What git would keep of one file, whatever it is told to ignore; None when it is neither a file nor a link."""
+        return self._file(path, self._staged(path))
+
+    def raw(self, path: str) -> BlobId:
+        """The name of a file's bytes as they are, without any filter."""
+        return BlobId(new_object("blob", (self._top / path).read_bytes()).id)
+
     def _take(self, path: str, flags: int) -> None:
         if path.endswith("/"):
             self.notes.append(f"nested repository left out: {printable_path(path)}")
@@ -116,7 +124,7 @@ class WorkingTree:
         mode = EXECUTABLE if found.st_mode & stat.S_IXUSR else FILE
         if not self._file_modes:
             mode = staged.mode if staged and staged.mode in (FILE, EXECUTABLE) else FILE
-        external = self._external_filter(path)
+        external = self.external_filter(path)
         if external == "lfs":
             return Entry(self._lfs_pointer(path), mode)
         if external:
@@ -124,7 +132,7 @@ class WorkingTree:
             return staged
         return Entry(self._blob(path), mode)
 
-    def _external_filter(self, path: str) -> str:
+    def external_filter(self, path: str) -> str:
         """What git would run or recode with, beyond line ends and `ident`; empty for nothing."""
         name = self._repository.get_attr(encode_path(path), "filter")
         if name == "lfs":

@@ -108,7 +108,13 @@ class RepositoryNotUsable(ContentError):
 
 
 class ObjectMissing(ContentError):
+    """Also one that is there and damaged."""
+
     code = "object-missing"
+
+    def at(self, places: tuple[str, ...]) -> ObjectMissing:
+        """The same, saying which paths need the object."""
+        return ObjectMissing(self.what, expected=self.expected, hint=self.hint, places=places)
 
 
 class PathClash(ContentError):

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from datetime import datetime
 from pathlib import Path
 
-from cavalcade.content.port import BlameLine, Change, CommitInfo, ContentStore, Entry, FileDiff, Merge
+from cavalcade.content.port import BlameLine, Change, CommitInfo, ContentStore, Entry, FileDiff, InPlace, Merge
 from cavalcade.kernel.ids import BlobId, CommitId, EventId, OriginId, StreamId, TreeId
 from cavalcade.ledger.port import Ledger, OriginHead, Verification
 from cavalcade.protocol.envelope import Draft, Recorded, Sealed
@@ -183,6 +183,21 @@ class CrashingContent:
     ) -> int:
         self._fuse()
         count = self._content.restore(tree, into, was=was, only=only)
+        self._fuse()
+        return count
+
+    def check(self, tree: TreeId) -> None:
+        self._content.check(tree)
+
+    def prepare_in_place(self, repo: Path, tree: TreeId, *, replace_ignored: bool = False) -> InPlace:
+        self._fuse()
+        prepared = self._content.prepare_in_place(repo, tree, replace_ignored=replace_ignored)
+        self._fuse()
+        return prepared
+
+    def restore_in_place(self, prepared: InPlace) -> int:
+        self._fuse()
+        count = self._content.restore_in_place(prepared)
         self._fuse()
         return count
 
