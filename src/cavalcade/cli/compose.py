@@ -7,7 +7,7 @@ import fcntl
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from cavalcade.supervisor.project_stream import ProjectStream
 from cavalcade.supervisor.projects import Projects
 from cavalcade.supervisor.reconcile import Reconciler
 from cavalcade.supervisor.runs import RunService
+from cavalcade.supervisor.saving import Workplace
 from cavalcade.supervisor.supervise import Supervisor
 from cavalcade.worker.worker import Worker, Workshop
 
@@ -183,6 +184,12 @@ class System:
         except Busy:
             return True
 
+    @contextmanager
+    def workplace(self, project: ProjectId, folder: Path) -> Generator[Workplace]:
+        """The project's working tree in `folder`, for this process alone. Raises Busy, LedgerUnwritable."""
+        with _alone(self.folder.lock(project), f"{folder} is being restored"):
+            yield Workplace(self.ledger, self.content(project), self.clock, self.entropy, project, folder)
+
     async def drive(self, run: RunId) -> RunState:
         """Carries the run on until it is closed or waits for a person. Raises Busy when another process does so."""
         state = await self.runs.load(run)
@@ -216,17 +223,18 @@ class System:
                 discard(workspace)
 
 
+def _only_driver(lock: Path, run: RunId) -> AbstractContextManager[None]:
+    return _alone(lock, f"run {run} is being driven", f"watch it with `cavalcade log {run} --follow`")
+
+
 @contextmanager
-def _only_driver(lock: Path, run: RunId) -> Generator[None]:
+def _alone(lock: Path, doing: str, hint: str = "wait until it is done") -> Generator[None]:
     """Held by the kernel, so it goes when the process goes, however it ends. Raises Busy, LedgerUnwritable."""
     with _lock_file(lock) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
-            raise Busy(
-                f"run {run} is being driven by process {os.pread(file.fileno(), 20, 0).decode() or 'unknown'}",
-                hint=f"watch it with `cavalcade log {run} --follow`",
-            ) from exc
+            raise Busy(f"{doing} by process {os.pread(file.fileno(), 20, 0).decode() or 'unknown'}", hint=hint) from exc
         with suppress(OSError):  # only tells others who it is
             file.truncate(0)
             file.write(str(os.getpid()).encode())

@@ -1,10 +1,9 @@
-"""`diff` and `restore`: any moment of a run, compared or brought back."""
+"""`diff`: any moment of a run, compared."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import re
 from pathlib import Path
 
 from rich.table import Table
@@ -12,26 +11,16 @@ from rich.text import Text
 
 from cavalcade.cli.compose import System
 from cavalcade.cli.failures import DONE
-from cavalcade.cli.find import choose_run, top_folder
+from cavalcade.cli.find import choose_run
 from cavalcade.cli.report import Whole
 from cavalcade.cli.terminal import Terminal
 from cavalcade.content.port import FileDiff
-from cavalcade.kernel.errors import ContentError, NotRecorded, UsageError
-from cavalcade.kernel.ids import ProjectId, TreeId
-from cavalcade.supervisor.history import Moment, moment_of_project, moment_of_run, parse_when
-from cavalcade.supervisor.timeline import count, row_of
+from cavalcade.content.restoring import check_claim
+from cavalcade.kernel.errors import ContentError
+from cavalcade.kernel.ids import TreeId
+from cavalcade.supervisor.history import moment_of_run, parse_when
+from cavalcade.supervisor.timeline import count
 from cavalcade.supervisor.why import tip_of
-
-
-class Restored(Whole, frozen=True):
-    run: str
-    event: str
-    version: int
-    tree: str
-    commit: str
-    files: int
-    into: str
-    branch: str
 
 
 class DiffLine(Whole, frozen=True):
@@ -98,77 +87,13 @@ def _show_patch(terminal: Terminal, patch: str) -> None:
     terminal.data(Text("\n").join(Text(line, styles.get(line[:1], "default")) for line in patch.splitlines()))
 
 
-async def restore(system: System, terminal: Terminal, text: str, at: str, into: Path | None, branch: str) -> int:
-    """Into an empty or absent folder, or as a new branch of the user's repository. Exactly one of the two."""
-    if (into is None) == (not branch):
-        raise UsageError("where to restore to is not clear", expected="either --into DIR or --branch NAME")
-    if branch.startswith("-"):
-        raise UsageError(f"{branch!r} is no good name for a branch", expected="a name that doesn't begin with a dash")
-    moment = await _moment(system, text, at)
-    content = system.content_of(moment.state)
-    row = row_of(moment.event)
-    files = 0
-    folder = empty_folder(into) if into is not None else None
-    if folder is not None:
-        files = await asyncio.to_thread(content.restore, moment.tree, folder)
-        where = f"{count(files, 'file')} in {folder}"
-    else:
-        assert moment.state.start is not None  # the moment is of a run that has begun
-        repository = Path(moment.state.start.repository)
-        await asyncio.to_thread(content.publish, repository, branch, moment.commit)
-        where = f"branch {branch} in {repository}"
-    terminal.say(Text(f"restored #{row.version} of run {moment.run} ({row.text}): {where}"))
-    terminal.document(
-        Restored(
-            run=moment.run,
-            event=moment.event.event.id,
-            version=row.version,
-            tree=moment.tree,
-            commit=moment.commit,
-            files=files,
-            into=str(folder or ""),
-            branch=branch,
-        )
-    )
-    terminal.data(Text(str(folder or branch)))
-    return DONE
+def empty_folder(into: Path, token: str = "") -> Path:
+    """The absolute path of an absent or empty folder, or of one where restoring what `token` names was interrupted.
 
-
-def empty_folder(into: Path) -> Path:
-    """The absolute path of an absent or empty folder. Raises ContentError."""
+    Raises ContentError.
+    """
     folder = Path(os.path.abspath(into.expanduser()))
-    if folder.is_dir() and not any(folder.iterdir()):
-        return folder
-    if os.path.lexists(folder):
-        kind = "is not empty" if folder.is_dir() else "is no folder"
-        raise ContentError(f"{folder} {kind}", expected="an empty folder, or a name that is not taken")
+    check_claim(folder, token)
     if not folder.parent.is_dir():
         raise ContentError(f"there is no folder {folder.parent}", hint=f"make it first: mkdir -p {folder.parent}")
     return folder
-
-
-async def _moment(system: System, text: str, at: str) -> Moment:
-    """Of a run, or of a project by its folder or id."""
-    when = parse_when(at, system.clock.now())
-    project = await _project(system, text) if text.startswith(".") or "/" in text else None
-    if project is None:
-        try:
-            return await moment_of_run(system.runs, choose_run(text, await system.runs.list()), when)
-        except NotRecorded:
-            project = await _project(system, text)
-            if project is None:
-                raise
-    return await moment_of_project(system.ledger, system.runs, project, when)
-
-
-async def _project(system: System, text: str) -> ProjectId | None:
-    """By its folder, or by its id; None when it is neither."""
-    if re.fullmatch(r"p[0-9a-f]{16}", text):
-        return ProjectId(text)
-    top = _top(text)
-    return None if top is None else await system.projects.at(top)
-
-
-def _top(text: str) -> Path | None:
-    folder = Path(text).expanduser()
-    return top_folder(folder) if folder.is_dir() else None

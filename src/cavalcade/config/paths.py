@@ -35,8 +35,8 @@ class DataFolder(NamedTuple):
         """What receivers acknowledged."""
         return self.root / "outbox.sqlite3"
 
-    def lock(self, run: RunId) -> Path:
-        return self.root / "locks" / f"{_name(run)}.lock"
+    def lock(self, held: RunId | ProjectId) -> Path:
+        return self.root / "locks" / f"{_name(held)}.lock"
 
     def workspace(self, run: RunId) -> Path:
         """Scratch copies of a run; removed when it ends."""

@@ -21,7 +21,7 @@ from cavalcade.content.objectstore import ObjectStore
 from cavalcade.content.port import BlameLine, Change, CommitInfo, Entry, FileDiff, FolderReader, InPlace, Merge
 from cavalcade.content.publishing import publish
 from cavalcade.content.references import References
-from cavalcade.content.restoring import checked, restore_files
+from cavalcade.content.restoring import check_claim, checked, claimed, restore_files
 from cavalcade.content.trees import EMPTY_TREE, Trees
 from cavalcade.kernel.errors import ContentError, ObjectMissing
 from cavalcade.kernel.ids import BlobId, CommitId, TreeId
@@ -127,16 +127,16 @@ class GitContentStore:
     def restore(
         self, tree: TreeId, into: Path, *, was: TreeId | None = None, only: Callable[[str], bool] | None = None
     ) -> int:
-        """After a kill call it again with the same `was`; where that was None, with `was=EMPTY_TREE`. Submodules: empty folders."""
-        if was is None and into.exists() and (not into.is_dir() or any(into.iterdir())):
-            raise ContentError(
-                f"{into} is not empty",
-                expected="an empty or absent folder",
-                hint="name another folder, or say what it holds",
-            )
+        """After a kill the same call finishes the work. Submodules: empty folders."""
+        if was is None:
+            check_claim(into, tree)
         differences = self._trees.differences(was or EMPTY_TREE, tree)
         chosen = [each for each in differences if only is None or only(each.path)]
-        return restore_files(chosen, checked(chosen, self.read), into)
+        read = checked(chosen, self.read)
+        if was is not None:
+            return restore_files(chosen, read, into)
+        with claimed(into, tree):
+            return restore_files(chosen, read, into)
 
     def check(self, tree: TreeId) -> None:
         files = self._trees.differences(EMPTY_TREE, tree)

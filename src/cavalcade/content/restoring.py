@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from cavalcade.content.objects import SUBMODULE, SYMLINK, check_path, encode_path, printable_path
@@ -17,6 +18,7 @@ from cavalcade.kernel.ids import BlobId
 _KEPT_BYTES = 64 * 1024 * 1024
 """Contents read for the check that are kept for the writing."""
 _NAMED = 10
+_UNFINISHED = ".cavalcade-unfinished-"
 _NOT_A_FOLDER = (errno.ENOTDIR, errno.ELOOP, errno.ENOENT)
 
 
@@ -27,10 +29,11 @@ Marks = Mapping[str, Mark | None]
 def checked(differences: Iterable[Difference], read: Read, *, keep_bytes: int = _KEPT_BYTES) -> Read:
     """Reads every content that is to be written, so that nothing is begun which can't be finished; reading again is cheap.
 
-    Raises ObjectMissing naming the objects that can't be read, and their paths.
+    Raises ContentError for an unsafe path, ObjectMissing naming the objects that can't be read, and their paths.
     """
     wanted: dict[BlobId, list[str]] = {}
     for each in differences:
+        check_path(each.path)
         if each.new is not None and each.new.mode != SUBMODULE:
             wanted.setdefault(each.new.blob, []).append(each.path)
     kept: dict[BlobId, bytes] = {}
@@ -70,19 +73,52 @@ def mark_of(path: bytes | str, folder: int | None = None) -> Mark | None:
     return Mark(found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
+@contextmanager
+def claimed(into: Path, token: str) -> Generator[None]:
+    """Marks a folder that is absent or empty as being restored to what `token` names, until that is done.
+
+    One that has the same mark was left by a restore that was interrupted: it goes on there. Raises ContentError.
+    """
+    check_claim(into, token)
+    mark = into / f"{_UNFINISHED}{token}"
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError as exc:
+        raise _unwritable(into, exc) from exc
+    yield
+    mark.unlink(missing_ok=True)
+
+
+def check_claim(into: Path, token: str) -> None:
+    """Raises ContentError for a folder that can't be claimed."""
+    if not os.path.lexists(into):
+        return
+    if not into.is_dir():
+        raise ContentError(f"{into} is no folder", expected="an empty folder, or a name that is not taken")
+    names = os.listdir(into)
+    if not names or f"{_UNFINISHED}{token}" in names:
+        return
+    other = any(name.startswith(_UNFINISHED) for name in names)
+    raise ContentError(
+        f"{into} is not empty" + (": another restore into it was interrupted" if other else ""),
+        expected="an empty folder, or a name that is not taken",
+        hint="name another folder"
+        + (", or restore the same state again: it goes on where it stopped" if other else ""),
+    )
+
+
 def restore_files(differences: Iterable[Difference], read: Read, into: Path, marks: Marks | None = None) -> int:
     """Removes, then writes; returns the number of files written or removed.
 
     With `marks` nothing is removed or replaced that does not look as it did when they were taken. What is written then may not
     be what was there before: whoever gives `marks` has kept it.
 
-    Every path is checked before anything is touched, and every folder is opened relative to its parent without following symbolic
+    The differences are those that were `checked`. Every folder is opened relative to its parent without following symbolic
     links, so that nothing outside `into` can be reached. Killed in between, the same call again finishes the work: each path that
     differs is removed or written whatever is found there. Raises ContentError.
     """
     work = sorted(differences, key=lambda each: each.path.rpartition("/")[::2])
-    for each in work:
-        check_path(each.path)
     try:
         into.mkdir(parents=True, exist_ok=True)
         with _Folders(into, careful=marks is not None) as folders:
@@ -94,12 +130,16 @@ def restore_files(differences: Iterable[Difference], read: Read, into: Path, mar
                 if each.new is not None:
                     _put(folders.make(each.path), each.path, each.new, read, marks)
     except OSError as exc:
-        raise ContentError(
-            f"{into} can't be restored: {exc.strerror}: {os.fsdecode(exc.filename or '')}",
-            expected="a writable folder with space left",
-            hint="make room or choose another folder, then restore again: it goes on where it stopped",
-        ) from exc
+        raise _unwritable(into, exc) from exc
     return len(work)
+
+
+def _unwritable(into: Path, exc: OSError) -> ContentError:
+    return ContentError(
+        f"{into} can't be restored: {exc.strerror}: {os.fsdecode(exc.filename or '')}",
+        expected="a writable folder with space left",
+        hint="make room or choose another folder, then restore again: it goes on where it stopped",
+    )
 
 
 class _Folders:

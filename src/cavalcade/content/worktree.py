@@ -71,7 +71,7 @@ class WorkingTree:
 
     def entry(self, path: str) -> Entry | None:
         """What git would keep of one file, whatever it is told to ignore; None when it is neither a file nor a link."""
-        return self._file(path, self._staged(path))
+        return self.file(path, self._staged(path))
 
     def raw(self, path: str) -> BlobId:
         """The name of a file's bytes as they are, without any filter."""

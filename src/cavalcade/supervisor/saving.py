@@ -12,10 +12,11 @@ from cavalcade.content.port import ContentStore
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.entropy import Entropy
 from cavalcade.kernel.errors import NotRecorded
-from cavalcade.kernel.ids import CommitId, EventId, ProjectId, RunId, TreeId, new_event_id, project_stream
+from cavalcade.kernel.ids import CommitId, EventId, ProjectId, RunId, TreeId
 from cavalcade.ledger.port import Ledger
-from cavalcade.protocol.envelope import Draft, Recorded
-from cavalcade.protocol.events import Payload, TreeRestored, WorkSaved, decode, encode
+from cavalcade.protocol.envelope import Recorded
+from cavalcade.protocol.events import TreeRestored, WorkSaved, decode
+from cavalcade.supervisor.project_stream import ProjectStream
 
 _PATHS = 100
 """Named in the event; the trees tell all."""
@@ -73,21 +74,20 @@ class Workplace:
     def __init__(
         self, ledger: Ledger, content: ContentStore, clock: Clock, entropy: Entropy, project: ProjectId, folder: Path
     ) -> None:
-        self._ledger = ledger
+        self._stream = ProjectStream(ledger, clock, entropy)
         self._content = content
         self._clock = clock
-        self._entropy = entropy
         self._project = project
         self._folder = folder
 
     async def saved(self) -> list[Saved]:
         """Oldest first."""
-        return saved_in(await self._ledger.read(stream=project_stream(self._project)))
+        return saved_in(await self._stream.history(self._project))
 
-    async def restore(
-        self, tree: TreeId, *, run: RunId = RunId(""), event: EventId = EventId(""), replace_ignored: bool = False
-    ) -> Done:
-        """Makes the folder hold exactly `tree`. Its name and commit are on the record before any file is touched.
+    async def restore(self, tree: TreeId, *, run: RunId, event: EventId, replace_ignored: bool = False) -> Done:
+        """Makes the folder hold exactly `tree`. Name and commit of what it held are on the record before any file is touched.
+
+        `run` and `event` say where the tree comes from; both are empty for saved work.
 
         Killed anywhere, the same call finishes the work: what was there is saved anew, and what was saved first stays.
         Raises what `ContentStore.prepare_in_place` and `restore_in_place` raise, LedgerError.
@@ -100,39 +100,26 @@ class Workplace:
         restored = TreeRestored(
             project=self._project, repository=str(self._folder), tree=tree, saved=work.name, run=run, event=event
         )
-        await self._record(restored)
+        await self._stream.record(self._project, len, lambda _: (restored,))
         return Done(work.name, len(prepared.dirty), files, prepared.notes)
 
     async def _save(self, commit: CommitId, tree: TreeId, paths: tuple[str, ...]) -> WorkSaved:
         """On the record, then under its reference. The same state saved again keeps its name."""
-        known = (
-            each.work
-            for each in reversed(await self.saved())
-            if each.work.commit == commit and each.work.repository == str(self._folder)
+        new = WorkSaved(
+            name=saved_name(self._clock.now(), commit),
+            project=self._project,
+            repository=str(self._folder),
+            commit=commit,
+            tree=tree,
+            paths=paths[:_PATHS],
+            more=max(0, len(paths) - _PATHS),
         )
-        work = next(known, None)
-        if work is None:
-            work = WorkSaved(
-                name=saved_name(self._clock.now(), commit),
-                project=self._project,
-                repository=str(self._folder),
-                commit=commit,
-                tree=tree,
-                paths=paths[:_PATHS],
-                more=max(0, len(paths) - _PATHS),
-            )
-            await self._record(work)
+
+        def known(history: Sequence[Recorded]) -> WorkSaved | None:
+            mine = [each.work for each in saved_in(history) if each.work.commit == commit]
+            return next((work for work in reversed(mine) if work.repository == new.repository), None)
+
+        await self._stream.record(self._project, known, lambda work: () if work else (new,))
+        work = known(await self._stream.history(self._project)) or new
         self._content.set_ref(f"refs/saved/{work.name}", commit, expected=None)
         return work
-
-    async def _record(self, payload: Payload) -> None:
-        draft = Draft(
-            id=new_event_id(self._clock, self._entropy),
-            type=payload.TYPE,
-            time=self._clock.now(),
-            data=encode(payload),
-            subject=str(self._folder),
-            project=self._project,
-            role="supervisor",
-        )
-        await self._ledger.append(project_stream(self._project), [draft])

@@ -95,11 +95,11 @@ def agent_at(history: Sequence[Recorded], upto: Recorded, agent: str) -> View:
     return _head(history, last, state)
 
 
-def cut_at(history: Sequence[Recorded], upto: Recorded) -> Cut:
+def cut_at(run: RunId, history: Sequence[Recorded], upto: Recorded) -> Cut:
     """Every head as of one event: a state that the run was in as a whole."""
     state = state_at(history, upto)
     tasks = {name: _view_of_task(history, upto, task) for name, task in _begun(state).items()}
-    return Cut(upto.event.run, upto, _head(history, upto, state), tasks)
+    return Cut(run, upto, _head(history, upto, state), tasks)
 
 
 def _begun(state: RunState) -> dict[TaskId, TaskState]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cavalcade.cli.tree import All, Json, Run, terminal_of, with_system
+from cavalcade.cli.tree import All, Json, Repo, Run, terminal_of, with_system
 
 commands = typer.Typer()
 
@@ -33,20 +33,60 @@ def diff(
 def restore(
     context: typer.Context,
     what: Annotated[str, typer.Argument(metavar="RUN|PROJECT", help="A run, or a project by its folder.")],
-    at: Annotated[str, typer.Option(metavar="EVENT|TIME", envvar="CAVALCADE_AT", help=_AT)],
+    at: Annotated[
+        str, typer.Option(metavar="EVENT|TIME", envvar="CAVALCADE_AT", help=f"{_AT} Without it: `last`.")
+    ] = "",
+    task: Annotated[
+        str, typer.Option(metavar="TASK", envvar="CAVALCADE_TASK", help="That task's own state then.")
+    ] = "",
+    agent: Annotated[
+        str, typer.Option(metavar="AGENT", envvar="CAVALCADE_AGENT", help="What that agent saw then: `coder/t2`.")
+    ] = "",
+    everything: Annotated[
+        bool,
+        typer.Option("--everything", envvar="CAVALCADE_EVERYTHING", help="The heads of the run and of all its tasks."),
+    ] = False,
+    saved: Annotated[
+        str, typer.Option(metavar="NAME", envvar="CAVALCADE_SAVED", help="Work that --in-place saved, or `last`.")
+    ] = "",
     into: Annotated[
         Path | None, typer.Option(metavar="DIR", envvar="CAVALCADE_INTO", help="An absent or empty folder.")
     ] = None,
     branch: Annotated[
         str, typer.Option(metavar="NAME", envvar="CAVALCADE_BRANCH", help="A new branch in the repository.")
     ] = "",
+    in_place: Annotated[
+        bool,
+        typer.Option(
+            "--in-place", envvar="CAVALCADE_IN_PLACE", help="Your own working tree; what it holds is saved first."
+        ),
+    ] = False,
+    replace_ignored: Annotated[
+        bool,
+        typer.Option(
+            "--replace-ignored",
+            envvar="CAVALCADE_REPLACE_IGNORED",
+            help="With --in-place: also files that git ignores; they are saved too.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> int:
-    """Bring back the project as it was at any event or time."""
-    from cavalcade.cli.rewind import restore as command
+    """Bring back the project as it was at any event or time, or work that was saved."""
+    from cavalcade.cli.restore import Asked
+    from cavalcade.cli.restore import restore as command
 
     terminal = terminal_of(context, json)
-    return with_system(terminal, lambda system: command(system, terminal, what, at, into, branch))
+    asked = Asked(what, at, task, agent, everything, saved, into, branch, in_place, replace_ignored)
+    return with_system(terminal, lambda system: command(system, terminal, asked))
+
+
+@commands.command()
+def saved(context: typer.Context, repo: Repo = Path(), json: Json = False) -> int:
+    """List the work that was saved before `restore --in-place` replaced it."""
+    from cavalcade.cli.restore import list_saved
+
+    terminal = terminal_of(context, json)
+    return with_system(terminal, lambda system: list_saved(system, terminal, repo))
 
 
 @commands.command()
