@@ -17,6 +17,7 @@ Rooms, from the ground up (higher may import lower, never the reverse):
     agents      who does a task
     supervisor  drives runs; worker carries jobs out
     recorder    puts on record what any program does in a workspace
+    replay      a run again from its record
     cli         commands and their rendering; testing: the shipped test kit
 """
 

@@ -43,6 +43,7 @@ from cavalcade.supervisor.reconcile import Reconciler
 from cavalcade.supervisor.runs import RunService
 from cavalcade.supervisor.saving import Workplace
 from cavalcade.supervisor.supervise import Supervisor
+from cavalcade.worker.project_tests import SandboxedTests
 from cavalcade.worker.worker import Worker, Workshop
 
 WORKERS = 2
@@ -109,6 +110,16 @@ class System:
             search_path=self.environ.get("PATH", ""),
             clock=self.clock,
             entropy=self.entropy,
+        )
+
+    def tests(self, workspace: Path) -> SandboxedTests:
+        return SandboxedTests(
+            sandbox=self.sandbox,
+            workspace=workspace,
+            clock=self.clock,
+            home=self._home,
+            search_path=self.environ.get("PATH", ""),
+            virtual_env=self.environ.get("VIRTUAL_ENV", ""),
         )
 
     async def request(
@@ -204,13 +215,10 @@ class System:
                 record=self.runs,
                 content_of=self.content_of,
                 clock=self.clock,
-                sandbox=self.sandbox,
+                tests=self.tests(workspace),
                 workspace=workspace,
                 janitor=janitor,
                 index_cache=self.folder.index_cache,
-                home=self._home,
-                search_path=self.environ.get("PATH", ""),
-                active_environment=self.environ.get("VIRTUAL_ENV", ""),
             )
             workers = [asyncio.create_task(Worker(bus, workshop).serve()) for _ in range(WORKERS)]
             try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cavalcade.cli.terminal import Terminal
 
-DONE, DEFECT, USAGE, WAITS, STOPPED = 0, 1, 2, 3, 10
+DONE, DEFECT, USAGE, WAITS, STOPPED, DIVERGED = 0, 1, 2, 3, 10, 11
 INTERRUPTED, PIPE_CLOSED = 130, 141
 """128 + SIGINT, 128 + SIGPIPE: what a shell expects."""
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _HELP = """Changes code with a plan you approve, gates, and a record of every step.
 
 Exit status: 0 done, 2 usage, 3 waits for you, 4 refused by the rules, 5 repository, 6 record, 7 no sandbox, 8 a tool failed, 9 busy,
-10 stopped without landing, 1 defect, 130 interrupted. Data goes to stdout, everything else to stderr. Everything is kept in
-CAVALCADE_HOME (without it: $XDG_DATA_HOME/cavalcade)."""
+10 stopped without landing, 11 a replay diverged, 1 defect, 130 interrupted. Data goes to stdout, everything else to stderr. Everything
+is kept in CAVALCADE_HOME (without it: $XDG_DATA_HOME/cavalcade)."""
 
 app = typer.Typer(name="cavalcade", rich_markup_mode=None, pretty_exceptions_enable=False)
 

@@ -18,7 +18,7 @@ from cavalcade.content.port import ContentStore
 from cavalcade.gates.tests import PLUGIN, FailurePlace, TestRun, compare, failure_places, run_tests
 from cavalcade.kernel.canonical import canonical_bytes, digest_of
 from cavalcade.kernel.clock import Clock
-from cavalcade.kernel.ids import TreeId
+from cavalcade.kernel.ids import BlobId, TreeId
 from cavalcade.protocol.plan import Struct, TestPlan
 from cavalcade.protocol.receipt import Finding, Receipt, Verdict
 from cavalcade.sandbox.port import Limits, Sandbox
@@ -66,10 +66,10 @@ class Suite:
         Raises SandboxUnavailable. With a plan that was refused (and approved so) the verdict is `skipped`.
         """
         started = self.clock.monotonic_s()
-        question = _Question(before, after, plan, renamed)
+        question = Question(before, after, plan, renamed)
         if plan.refused:
             details = SuiteDetails(before={}, after={})
-            return self._receipt(question, "skipped", details, started, plan.refused)
+            return self._receipt(question, details, started, plan.refused)
         old, new = await self._both(question, plan)
         lost = compare(old, new, new_ids(old, new, renamed)).lost
         flaky: tuple[str, ...] = ()
@@ -84,8 +84,7 @@ class Suite:
             unfinished=() if _custom(plan) else _unfinished(old, new),
             failures=failure_places(new, lost),
         )
-        verdict: Verdict = "failed" if lost or details.unfinished else "passed"
-        return self._receipt(question, verdict, details, started, _told(old, new, details))
+        return self._receipt(question, details, started, _told(old, new, details))
 
     async def rejudge(self, receipt: Receipt) -> Receipt:
         """The same question again: both trees, the same tests, the same interpreter."""
@@ -94,7 +93,7 @@ class Suite:
         return await self.judge(receipt.before, receipt.after, plan, renamed)
 
     async def _both(
-        self, question: _Question, plan: TestPlan, only: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+        self, question: Question, plan: TestPlan, only: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     ) -> tuple[TestRun, TestRun]:
         sandbox = await self.sandbox()
         first, second = only or (plan.selection, plan.selection)
@@ -110,7 +109,7 @@ class Suite:
         limits = Limits(wall_s=self.timeout_s, cpu_s=2 * self.timeout_s)
         return await run_tests(sandbox, folder, plan, limits, {}, home=self.home)
 
-    async def _accidents(self, question: _Question, lost: tuple[str, ...], ids: Mapping[str, str]) -> tuple[str, ...]:
+    async def _accidents(self, question: Question, lost: tuple[str, ...], ids: Mapping[str, str]) -> tuple[str, ...]:
         """The lost tests that come out the same on both sides when their files are run again, or whose id was never to come back:
         some suites put the time of day into it.
         """
@@ -124,43 +123,51 @@ class Suite:
         stable = {ids.get(test, test) for test in old.outcomes}
         return tuple(test for test in lost if test not in still and (test in new.outcomes or test not in stable))
 
-    def _receipt(
-        self, question: _Question, verdict: Verdict, details: SuiteDetails, started: float, summary: str
-    ) -> Receipt:
+    def _receipt(self, question: Question, details: SuiteDetails, started: float, summary: str) -> Receipt:
         kept = self.content.write(canonical_bytes(msgspec.to_builtins(details)))
-        findings = tuple(_finding(place) for place in details.failures[:_FINDINGS])
-        stable = [
-            {test: outcome for test, outcome in outcomes.items() if test not in details.flaky}
-            for outcomes in (details.before, details.after)
-        ]
-        plan = question.plan
-        return Receipt(
-            gate=GATE,
-            tool="command" if _custom(plan) else "pytest",
-            version=plan.version,
-            before=question.before,
-            after=question.after,
-            paths=(),
-            config={
-                "tests.plan": canonical_bytes(msgspec.to_builtins(plan)).decode(),
-                "tests.renamed": canonical_bytes(dict(question.renamed)).decode(),
-            },
-            verdict=verdict,
-            result_digest=digest_of([verdict, *stable]),
-            duration_ms=round((self.clock.monotonic_s() - started) * 1000, 1),
-            findings=findings,
-            more_findings=max(0, len(details.failures) - len(findings)),
-            details=kept,
-            summary=summary,
-        )
+        duration_ms = round((self.clock.monotonic_s() - started) * 1000, 1)
+        return receipt_of(question, details, kept=kept, duration_ms=duration_ms, summary=summary)
 
 
 @dataclass(frozen=True)
-class _Question:
+class Question:
+    """Which tests are compared on which trees; `renamed` as for `Suite.judge`."""
+
     before: TreeId
     after: TreeId
     plan: TestPlan
     renamed: Mapping[str, str]
+
+
+def receipt_of(question: Question, details: SuiteDetails, *, kept: BlobId, duration_ms: float, summary: str) -> Receipt:
+    """The verdict that follows from the outcomes in `details`, which lie in the blob `kept`."""
+    plan = question.plan
+    verdict: Verdict = "failed" if details.lost or details.unfinished else "passed"
+    verdict = "skipped" if plan.refused else verdict
+    findings = tuple(_finding(place) for place in details.failures[:_FINDINGS])
+    stable = [
+        {test: outcome for test, outcome in outcomes.items() if test not in details.flaky}
+        for outcomes in (details.before, details.after)
+    ]
+    return Receipt(
+        gate=GATE,
+        tool="command" if _custom(plan) else "pytest",
+        version=plan.version,
+        before=question.before,
+        after=question.after,
+        paths=(),
+        config={
+            "tests.plan": canonical_bytes(msgspec.to_builtins(plan)).decode(),
+            "tests.renamed": canonical_bytes(dict(question.renamed)).decode(),
+        },
+        verdict=verdict,
+        result_digest=digest_of([verdict, *stable]),
+        duration_ms=duration_ms,
+        findings=findings,
+        more_findings=max(0, len(details.failures) - len(findings)),
+        details=kept,
+        summary=summary,
+    )
 
 
 def _custom(plan: TestPlan) -> bool:

@@ -29,7 +29,7 @@
       Interrupted                   130   Ctrl-C
       OutputClosed                  141   whoever read our output has gone, as `head` does
 
-Exit status 3 is for a run that waits for a person, 10 for a run that stopped without landing.
+Exit status 3 is for a run that waits for a person, 10 for a run that stopped without landing, 11 for a replay that diverged.
 """
 
 from __future__ import annotations

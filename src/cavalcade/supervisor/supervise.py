@@ -95,7 +95,8 @@ class Supervisor:
             if state.closed or any(isinstance(effect, WaitForHuman | AwaitProgram) for effect in effects):
                 return state
             for effect in effects:
-                under_way += await self._carry_out(run, state, effect)
+                job = await self.carry_out(run, state, effect)
+                under_way += 0 if job is None else await self._bus.offer(job)
             if under_way:
                 await self._next_outcome(run, closed)
                 under_way -= 1
@@ -122,8 +123,8 @@ class Supervisor:
         state = await self._runs.load(run)
         return any(job_of(run, effect) == job for effect in pending(state))
 
-    async def _carry_out(self, run: RunId, state: RunState, effect: Effect) -> int:
-        """Number of jobs put under way: 0 or 1."""
+    async def carry_out(self, run: RunId, state: RunState, effect: Effect) -> Job | None:
+        """Does the supervisor's own part of an effect; the work that is left for a worker."""
         match effect:
             case DoTask() if not effect.started:
                 await self._runs.execute(run, StartTask(effect.task, effect.attempt))
@@ -133,8 +134,7 @@ class Supervisor:
                 await self._runs.execute(run, Complete(await self._overlaps(run, state)))
             case _:
                 pass
-        job = job_of(run, effect)
-        return 0 if job is None else await self._bus.offer(job)
+        return job_of(run, effect)
 
     async def _publish(self, run: RunId, state: RunState) -> None:
         assert state.start is not None

@@ -13,7 +13,6 @@ from cavalcade.content.port import ContentStore
 from cavalcade.domain.plan import seal
 from cavalcade.domain.run import ProposePlan, RunState
 from cavalcade.gates.change import is_python
-from cavalcade.gates.discovery import Surroundings, find_python, plan_tests
 from cavalcade.kernel.canonical import digest_of
 from cavalcade.kernel.errors import ObjectiveNotUnderstood, RecipeRefused
 from cavalcade.kernel.ids import TaskId
@@ -35,14 +34,12 @@ async def make_plan(shop: Workshop, state: RunState, plan_round: int) -> Propose
     content = shop.content_of(state)
     folder = shop.workspace / f"plan-{plan_round}"
     await asyncio.to_thread(content.restore, state.head_tree, folder, only=_matters_to_resolvers)
-    around = surroundings(shop, state)
-    python = find_python(around)
     async with Terrain.open(
         content,
         state.head_tree,
         workspace=folder,
         cache=shop.index_cache,
-        python=python,
+        python=shop.tests.python(state),
         tests_matter=state.settings.tests,
     ) as terrain:
         terrain.warm()
@@ -54,7 +51,7 @@ async def make_plan(shop: Workshop, state: RunState, plan_round: int) -> Propose
         affected = terrain.affected_tests(_deciding(edits)) if state.settings.tests else None
     tests = TestPlan(refused="switched off with --no-tests")
     if affected is not None:
-        tests = await _plan_tests(shop, state, folder, around, affected)
+        tests = await _plan_tests(shop, state, folder, affected)
     shop.janitor.discard(folder)
     plan = _assemble(content, state, call, outcome, edits, left_out, tests)
     sealed, data = seal(plan)
@@ -80,32 +77,11 @@ def _matters_to_resolvers(path: str) -> bool:
     return path.endswith((".py", ".pyi", ".toml", ".cfg", ".ini", "py.typed"))
 
 
-def surroundings(shop: Workshop, state: RunState) -> Surroundings:
-    assert state.request is not None
-    return Surroundings(
-        home=shop.home,
-        repository=Path(state.request.repository),
-        python=Path(state.settings.python) if state.settings.python else None,
-        virtual_env=shop.active_environment,
-        search_path=shop.search_path,
-    )
-
-
-async def _plan_tests(
-    shop: Workshop, state: RunState, folder: Path, around: Surroundings, affected: AffectedTests
-) -> TestPlan:
-    """Raises SandboxUnavailable: a run that should be tested and can't be is not planned."""
+async def _plan_tests(shop: Workshop, state: RunState, folder: Path, affected: AffectedTests) -> TestPlan:
     if not affected.whole and not affected.files and not state.settings.test_command:
         return TestPlan(refused=f"no test can notice the change: {affected.why}")
-    plan = await plan_tests(
-        await shop.sandbox(),
-        folder,
-        shop.content_of(state).entries(state.head_tree).keys(),
-        around,
-        selection=affected.files if not affected.whole and all(map(_is_text, affected.files)) else (),
-        command=state.settings.test_command,
-    )
-    return plan if plan.refused else msgspec.structs.replace(plan, why=affected.why)
+    selection = affected.files if not affected.whole and all(map(_is_text, affected.files)) else ()
+    return await shop.tests.plan(state, shop.content_of(state), folder, selection, affected.why)
 
 
 def check_names(edits: Iterable[FileEdit]) -> None:

@@ -14,10 +14,8 @@ from cavalcade.gates.config import edit_config, renames
 from cavalcade.gates.defaults import tree_gates
 from cavalcade.gates.port import Question
 from cavalcade.gates.run import judge
-from cavalcade.gates.suite import Suite
 from cavalcade.kernel.ids import CommitId, RunId, TreeId
 from cavalcade.protocol.plan import Place, Plan, TestPlan
-from cavalcade.protocol.receipt import Receipt
 from cavalcade.terrain.index import Index
 from cavalcade.worker.workshop import Workshop
 
@@ -34,7 +32,8 @@ async def verify(shop: Workshop, state: RunState, run: RunId, task: TaskState) -
     with closing(Index(content, shop.index_cache)) as index:
         receipts = await judge(tree_gates(index), question, content, shop.clock)
     if not any(receipt.verdict == "failed" for receipt in receipts) and state.settings.tests:
-        receipts.append(await _run_tests(shop, content, state, task, merge.tree, plan))
+        trees = state.head_tree, merge.tree
+        receipts.append(await shop.tests.judge(state, content, trees, _tests_of(plan, task), renames(plan)))
     failed = [receipt for receipt in receipts if receipt.verdict == "failed"]
     return JudgeTask(
         task=task.spec.id,
@@ -45,14 +44,6 @@ async def verify(shop: Workshop, state: RunState, run: RunId, task: TaskState) -
         tree=merge.tree,
         reason="; ".join(f"{receipt.gate}: {receipt.summary}" for receipt in failed),
     )
-
-
-async def _run_tests(
-    shop: Workshop, content: ContentStore, state: RunState, task: TaskState, tree: TreeId, plan: Plan
-) -> Receipt:
-    timeout_s = state.settings.test_timeout_s
-    suite = Suite(content, shop.sandbox, shop.workspace, shop.clock, shop.home, timeout_s)
-    return await suite.judge(state.head_tree, tree, _tests_of(plan, task), renames(plan))
 
 
 def _tests_of(plan: Plan, task: TaskState) -> TestPlan:

@@ -23,13 +23,14 @@ class Worker:
         while True:
             job = await self._bus.claim()
             try:
-                await self._carry_out(job)
+                await self.carry_out(job)
             except Exception as error:  # noqa: BLE001 - carried over to the supervisor, which raises it
                 await self._bus.finish(Outcome(job, error))
             else:
                 await self._bus.finish(Outcome(job, None))
 
-    async def _carry_out(self, job: Job) -> None:
+    async def carry_out(self, job: Job) -> None:
+        """Raises what the work raises; Refused when somebody decided otherwise meanwhile."""
         record = self._shop.record
         state = await record.load(job.run)
         match job.kind:

@@ -119,6 +119,22 @@ def fork(
 
 
 @commands.command()
+def replay(
+    context: typer.Context,
+    run: Run,
+    tests: Annotated[
+        bool, typer.Option("--tests", envvar="CAVALCADE_TESTS", help="Run the tests again too, in the sandbox.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Do a run again from its record, aside, and name whatever comes out differently."""
+    from cavalcade.cli.replay import replay as command
+
+    terminal = terminal_of(context, json)
+    return with_system(terminal, lambda system: command(system, terminal, run, tests=tests))
+
+
+@commands.command()
 def why(
     context: typer.Context,
     place: Annotated[str, typer.Argument(metavar="FILE:LINE")],

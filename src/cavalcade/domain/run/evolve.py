@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from cavalcade.domain.run.state import OpenEdit, Phase, RunState, TaskState
+from cavalcade.kernel.errors import LedgerDamaged
 from cavalcade.kernel.ids import CommitId, EventId, TaskId
 from cavalcade.protocol import events as e
 
@@ -44,7 +45,7 @@ def _apply(state: RunState, fact: Fact) -> RunState:
             | e.TaskBounced()
             | e.ExplorationRecorded()
         ) as payload:
-            task = _evolve_task(state.tasks[payload.task], payload, fact, state.version + 1)
+            task = _evolve_task(_task(state, payload.task, fact), payload, fact, state.version + 1)
             return _with_task(state, payload.task, task)
         case e.TaskMerged() as merged:
             return _merge(state, merged, fact)
@@ -175,6 +176,14 @@ def _enter(state: RunState, phase: Phase, fact: Fact, **known: Any) -> RunState:
     return replace(state, phase=phase, since=fact.time, **known)
 
 
+def _task(state: RunState, name: TaskId, fact: Fact) -> TaskState:
+    """Raises LedgerDamaged for one that is in no plan of the run: no rule ever recorded that."""
+    task = state.tasks.get(name)
+    if task is None:
+        raise LedgerDamaged(f"event {fact.id} is about task {name}, which the run does not have")
+    return task
+
+
 def _with_task(state: RunState, task: TaskId, new: TaskState) -> RunState:
     return replace(state, tasks={**state.tasks, task: new})
 
@@ -225,7 +234,7 @@ def _without(edits: dict[int, OpenEdit], number: int) -> dict[int, OpenEdit]:
 
 
 def _merge(state: RunState, merged: e.TaskMerged, fact: Fact) -> RunState:
-    task = replace(state.tasks[merged.task], status="merged", merged=merged.commit)
+    task = replace(_task(state, merged.task, fact), status="merged", merged=merged.commit)
     state = _with_task(state, merged.task, task)
     state = replace(state, head=CommitId(merged.commit), head_tree=merged.tree)
     if all(other.status == "merged" for other in state.tasks.values()):

@@ -1,0 +1,199 @@
+"""The whole replay of a run: its decisions by today's rules, then its work by today's supervisor and worker."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec import DecodeError
+
+from cavalcade.bus.memory import MemoryBus
+from cavalcade.content.scratch import ScratchContentStore
+from cavalcade.domain.run import Fact, RunState, fold
+from cavalcade.domain.run.steps import PlanOf, Step, steps
+from cavalcade.gates.suite import GATE as TESTS
+from cavalcade.kernel.clock import Clock
+from cavalcade.kernel.entropy import Entropy
+from cavalcade.kernel.errors import ObjectMissing, Refused
+from cavalcade.kernel.ids import BlobId, RunId, run_stream
+from cavalcade.protocol import events as e
+from cavalcade.protocol.envelope import Recorded
+from cavalcade.protocol.events import decode
+from cavalcade.protocol.plan import Struct
+from cavalcade.replay.answers import RecordedTests
+from cavalcade.replay.decisions import decided_again, plans_in
+from cavalcade.replay.divergence import Divergence, Layer, told
+from cavalcade.replay.player import Player
+from cavalcade.replay.tape import Tape, groups_of
+from cavalcade.sandbox.scratch import Janitor, discard
+from cavalcade.supervisor.runs import RunService, fact_of
+from cavalcade.supervisor.supervise import Supervisor
+from cavalcade.supervisor.timeline import short_type
+from cavalcade.worker.project_tests import Tests
+from cavalcade.worker.worker import Worker
+from cavalcade.worker.workshop import Workshop
+
+
+class Replayed(Struct, frozen=True, omit_defaults=False):
+    """`events` are the run's own, after the `shared` ones of its parent. Of what came out the same: `decisions` made by the rules again,
+    `plans` and `edits` made again, `trees` equal bit for bit, `verdicts` of gates reached again, `answered` from the record.
+    """
+
+    run: RunId
+    parent: RunId | None
+    shared: int
+    events: int
+    decisions: int
+    plans: int
+    edits: int
+    trees: int
+    verdicts: int
+    answered: int
+    divergences: tuple[Divergence, ...]
+
+
+@dataclass(frozen=True)
+class Replayer:
+    """`scratch` is a folder of its own, gone afterwards; `lender` the project's content store, which is only read. `today` is how the
+    project's tests are run now: asked only with `tests_again`, and where the record names no interpreter.
+    """
+
+    scratch: Path
+    lender: Path
+    index_cache: Path
+    today: Tests
+    clock: Clock
+    entropy: Entropy
+    tests_again: bool = False
+
+    async def replay(self, run: RunId, history: Sequence[Recorded]) -> Replayed:
+        """`history` is the run's whole one. Raises LedgerDamaged for an event that this version can't read."""
+        discard(self.scratch)
+        try:
+            return await self._replay(run, history)
+        finally:
+            discard(self.scratch)
+
+    async def _replay(self, run: RunId, history: Sequence[Recorded]) -> Replayed:
+        content = ScratchContentStore(self.scratch / "content.git", self.lender)
+        plan_of = plans_in(content)
+        shared = [recorded for recorded in history if recorded.stream != run_stream(run)]
+        own = history[len(shared) :]
+        before = fold(map(fact_of, shared))
+        found, divergences = _steps(own, plan_of, before)
+        decided = list(decided_again(found, len(shared) + 1))
+        groups = groups_of(found, own, len(shared))
+        if decided:  # what comes after stands on what the rules don't give
+            groups = [group for group in groups if group.first <= decided[0].version]
+        divergences += [*decided, *_bases(content, history)]
+        tape = Tape(run_stream(run), groups, entropy=self.entropy)
+        for recorded in shared:
+            await tape.append(recorded.stream, [recorded.event])
+        payloads = [decode(recorded.event) for recorded in own]
+        tests = RecordedTests(payloads, plan_of, self.today, again=self.tests_again)
+        await self._play(run, tape, content, tests)
+        answered = "" if self.tests_again else TESTS
+        return _summed(run, len(shared), own, len(groups) - bool(decided), tape, divergences, answered)
+
+    async def _play(self, run: RunId, tape: Tape, content: ScratchContentStore, tests: Tests) -> None:
+        runs = RunService(tape, self.clock, self.entropy)
+        bus = MemoryBus()
+        janitor = Janitor()
+        shop = Workshop(
+            record=runs,
+            content_of=lambda _state: content,
+            clock=self.clock,
+            tests=tests,
+            workspace=self.scratch / "workspace",
+            janitor=janitor,
+            index_cache=self.index_cache,
+        )
+        try:
+            await Player(run, tape, runs, Supervisor(runs, bus, lambda _state: content), Worker(bus, shop)).play()
+        finally:
+            await janitor.aclose()
+
+
+def _steps(own: Sequence[Recorded], plan_of: PlanOf, before: RunState) -> tuple[list[Step], list[Divergence]]:
+    """All steps; where one makes no sense, or its plan is not there, those before it."""
+    facts = [fact_of(recorded) for recorded in own]
+    divergences: list[Divergence] = []
+    for index, fact in enumerate(facts):
+        if isinstance(fact.payload, e.PlanProposed) and (why := _unreadable(fact.payload.plan, plan_of)):
+            divergences.append(_at(own[index], "effect", f"plan {fact.payload.plan}", why))
+            facts = _whole(facts[:index])
+            break
+    try:
+        return steps(facts, plan_of, before), divergences
+    except Refused as error:
+        bad = next(index for index, fact in enumerate(facts) if fact.id in error.what)
+    wrong = _at(own[bad], "decision", told(facts[bad].payload), "no command of a run leads to it here")
+    return steps(_whole(facts[:bad]), plan_of, before), [wrong, *divergences]
+
+
+def _unreadable(plan: BlobId, plan_of: PlanOf) -> str:
+    try:
+        plan_of(plan)
+    except ObjectMissing as error:
+        return error.what
+    except DecodeError as error:
+        return f"no plan: {error}"
+    return ""
+
+
+def _whole(facts: list[Fact]) -> list[Fact]:
+    """Without the beginning of a group at the end."""
+    end = len(facts)
+    while end and isinstance(facts[end - 1].payload, e.GateJudged | e.DecisionMade):
+        end -= 1
+    return facts[:end]
+
+
+def _at(recorded: Recorded, layer: Layer, then: str, now: str) -> Divergence:
+    kind = short_type(recorded.event.type)
+    return Divergence(version=recorded.version, type=kind, layer=layer, recorded=then, came_out=now)
+
+
+def _bases(content: ScratchContentStore, history: Sequence[Recorded]) -> list[Divergence]:
+    """Where the run, or its fork, says to stand on a tree that its commit does not hold."""
+    found: list[Divergence] = []
+    for recorded in history:
+        payload = decode(recorded.event)
+        if isinstance(payload, e.RunRequested | e.RunForked):
+            try:
+                tree = str(content.tree_of(payload.base.commit))
+            except ObjectMissing as error:
+                tree = error.what
+            if tree != payload.base.tree:
+                found.append(_at(recorded, "effect", f"base.tree {payload.base.tree}", f"base.tree {tree}"))
+    return found
+
+
+def _summed(
+    run: RunId,
+    shared: int,
+    own: Sequence[Recorded],
+    decisions: int,
+    tape: Tape,
+    divergences: list[Divergence],
+    answered: str,
+) -> Replayed:
+    """`answered` names the gate whose verdicts came from the record."""
+    same = Counter(type(payload) for payload in tape.same)
+    verdicts = Counter(payload.receipt.gate for payload in tape.same if isinstance(payload, e.GateJudged))
+    first = decode(own[0].event)
+    return Replayed(
+        run=run,
+        parent=first.parent if isinstance(first, e.RunForked) else None,
+        shared=shared,
+        events=len(own),
+        decisions=decisions,
+        plans=same[e.PlanProposed],
+        edits=same[e.EditApplied],
+        trees=same[e.EditApplied] + same[e.TaskMerged],
+        verdicts=verdicts.total() - verdicts[answered],
+        answered=verdicts[answered],
+        divergences=tuple(sorted((*divergences, *tape.divergences), key=lambda found: found.version)),
+    )
