@@ -26,13 +26,13 @@ class RecordedTests:
         self._today = today
         self._again = again
         self._plans: dict[int, TestPlan] = {}
-        self._receipts: dict[tuple[TreeId, TreeId], list[Receipt]] = {}
+        self._receipts: list[Receipt] = []
         for payload in payloads:
             match payload:
                 case e.PlanProposed():
                     self._plans[payload.round] = plan_of(payload.plan).plan.tests
                 case e.GateJudged(receipt=receipt) if receipt.gate == "tests":
-                    self._receipts.setdefault((receipt.before, receipt.after), []).append(receipt)
+                    self._receipts.append(receipt)
                 case _:
                     pass
 
@@ -70,13 +70,15 @@ class RecordedTests:
         plan: TestPlan,
         renamed: dict[str, str],
     ) -> Receipt:
-        """The verdict that follows from each test's outcome then. Raises ToolFailed when the record has none on these trees."""
+        """The verdict that follows from each test's outcome then: proposals are judged one by one, in the order of the record.
+
+        Raises ToolFailed when the record has no more of them.
+        """
         if self._again:
             return await self._today.judge(state, content, trees, plan, renamed)
-        answers = self._receipts.get(trees, [])
-        if not answers:
+        if not self._receipts:
             raise ToolFailed(f"the record has no tests of tree {trees[1][:12]} against {trees[0][:12]}")
-        then = answers.pop(0)
+        then = self._receipts.pop(0)
         if then.details is None:
             return then
         details = read_details(content.read(then.details))

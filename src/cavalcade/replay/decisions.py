@@ -14,7 +14,6 @@ from cavalcade.protocol import events as e
 from cavalcade.replay.divergence import Divergence, compared, told
 from cavalcade.supervisor.timeline import short_type
 
-
 _BEFORE_IT = (e.GateJudged, e.DecisionMade)
 """What is recorded along with an event, ahead of it."""
 

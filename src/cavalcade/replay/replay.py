@@ -91,7 +91,7 @@ class Replayer:
         tape = Tape(run_stream(run), groups, entropy=self.entropy)
         for recorded in shared:
             await tape.append(recorded.stream, [recorded.event])
-        payloads = [decode(recorded.event) for recorded in own]
+        payloads = [payload for group in groups for payload in group.payloads]
         tests = RecordedTests(payloads, plan_of, self.today, again=self.tests_again)
         await self._play(run, tape, content, tests)
         answered = "" if self.tests_again else TESTS
