@@ -90,10 +90,12 @@ def replayed(project: Project, *more: str, **environ: str) -> Said:
 
 
 def events_of(home: Path) -> list[Recorded]:
+    """Those of runs."""
+
     async def read() -> list[Recorded]:
         ledger = await SqliteLedger.open(home / "ledger.sqlite3", clock=FakeClock(), entropy=SeededEntropy())
         try:
-            return await ledger.read()
+            return [recorded for recorded in await ledger.read() if recorded.stream.startswith("run/")]
         finally:
             await ledger.aclose()
 

@@ -67,8 +67,8 @@ def _command(system: System, terminal: Terminal, parent: RunId, moment: Moment, 
 
 
 def _own_base(moment: Moment) -> Base:
-    assert moment.state.request is not None  # the moment is of a run that has been requested
-    return moment.state.request.base
+    assert moment.state.start is not None  # the moment is of a run that has begun
+    return moment.state.start.base
 
 
 def _base(moment: Moment) -> Base:

@@ -148,8 +148,8 @@ class RunService:
         decided = decide(state, command)
         if isinstance(decided, Refusal):
             raise decided.error()
-        assert state.request is not None  # the decider forks no run that was never requested
-        drafts = self._drafts(run, state, decided, state.request.project)
+        assert state.start is not None  # the decider forks nothing that never began
+        drafts = self._drafts(run, state, decided, state.start.project)
         await self._ledger.append(run_stream(run), drafts, expected_version=0)
         return await self.load(run)
 

@@ -67,6 +67,11 @@ def decide(state: RunState, command: c.Command) -> Decided:
 def _fork(state: RunState, command: c.Fork) -> Decided:
     if command.version != state.version:
         return Refusal(f"event #{command.version} is not the one to fork at", expected=f"event #{state.version}")
+    if state.recording and not command.guidance:
+        return Refusal(
+            "this run is a recording: nobody but its program can go on with it",
+            hint='say what is to be done from there: --with "rename module:old to new"',
+        )
     if state.closed and not command.guidance:
         return Refusal(
             f"at event #{command.version} the run is {state.phase}: there is nothing to go on with",

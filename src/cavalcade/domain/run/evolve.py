@@ -137,6 +137,16 @@ def _fork(state: RunState, forked: e.RunForked, fact: Fact) -> RunState:
     )
     if not forked.guidance:
         return _enter(state, state.phase, fact)
+    if (recording := state.recording) is not None:
+        request = e.RunRequested(
+            objective=forked.objective,
+            project=recording.project,
+            repository=recording.repository,
+            base=recording.base,
+            recipe=forked.recipe,
+            settings=forked.settings,
+        )
+        state = replace(state, request=request, recording=None, exit_status=None, looks=0)
     feedback = e.FeedbackInjected(
         text=forked.guidance,
         by=forked.by,
