@@ -31,6 +31,9 @@ test: setup      ## all tests; a part of them: make test ARGS="tests/unit -k pla
 	@bash scripts/need.sh
 	@$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
 
+soak: setup      ## ten minutes of processes killed while they write to one ledger; longer: make soak ARGS="--minutes 60"
+	@$(PY) tests/faults/ledger_soak.py $(ARGS)
+
 check: setup     ## format, lint, types, contracts
 	@.venv/bin/ruff format --check src tests bench scripts
 	@.venv/bin/ruff check src tests bench scripts
@@ -61,4 +64,4 @@ lock: | $(UV)    ## resolve the dependencies again
 reference: setup ## write docs/cli.md again from the command tree
 	@$(PY) scripts/cli_reference.py > docs/cli.md
 
-.PHONY: help setup demo test check format bench lock reference
+.PHONY: help setup demo test soak check format bench lock reference

@@ -1,6 +1,6 @@
 """Processes that use a ledger and meet their end, or the limits of their machine: `ledger_child.py WHAT PATH ARGUMENTS...`.
 
-Prints the position of each acknowledged event, one a line, unbuffered, after it is acknowledged.
+Prints the id of each acknowledged event, one a line, unbuffered, after it is acknowledged.
 """
 
 from __future__ import annotations
@@ -12,19 +12,22 @@ import sys
 from pathlib import Path
 
 from cavalcade.kernel.errors import LedgerUnwritable
-from cavalcade.kernel.ids import EventId, StreamId
-from cavalcade.ledger.port import Ledger
+from cavalcade.kernel.ids import EventId, OriginId, StreamId
+from cavalcade.ledger.port import Ledger, OriginHead
+from cavalcade.ledger.sealing import NOTHING
 from cavalcade.ledger.sqlite import SqliteLedger
 from cavalcade.ledger.sqlite_database import migrations, queries
-from cavalcade.protocol.envelope import Draft, Recorded
+from cavalcade.protocol.envelope import Draft, Recorded, Sealed
 from cavalcade.testing.clock import FakeClock, SeededEntropy
 from cavalcade.testing.crashing import FuseAt
-from cavalcade.testing.events import Drafts
+from cavalcade.testing.events import Drafts, seal
 
 PRODUCERS = 5
 BATCH = 3
 BATCHES = 5
 NOBODY = 65534
+FOREIGN = OriginId("o-foreign")
+"""Another installation, whose chain is the same in every process."""
 
 
 def producer_drafts(seed: int, producer: int) -> Drafts:
@@ -57,11 +60,41 @@ async def append(path: Path, seed: int, count: int) -> None:
 
 
 async def crash(path: Path, step: str, count: int) -> None:
-    """Dies when the `count`-th commit reaches `step`."""
+    """Dies when the `count`-th commit reaches `step`: that of an append, or, each second one, of an ingest."""
     fuse = FuseAt(step, count)
     ledger = SqliteLedger(path, clock=FakeClock(), entropy=SeededEntropy(1), fault_point=fuse)
-    await produce(ledger, 1, 0, BATCHES)
+    await append_and_take_in(ledger)
     await ledger.aclose()
+
+
+async def append_and_take_in(ledger: Ledger) -> None:
+    """The same work whoever does it, however much of it is done: `BATCHES` appends, and an ingest after each."""
+    drafts = producer_drafts(1, 0)
+    for number in range(BATCHES):
+        say(await ledger.append(stream_of(0), drafts.many(BATCH)))
+        head = await ledger.ingest(FOREIGN, foreign_chain(number * BATCH, BATCH, NOTHING))
+        os.write(1, f"{FOREIGN} {head.seq}\n".encode())
+
+
+async def take_in(path: Path, seed: int) -> None:
+    """Goes on with the other origin's chain where the ledger stands, each time with some that is known, until somebody kills it."""
+    ledger = opened(path, seed)
+    while True:
+        head = (await ledger.heads()).get(FOREIGN, NOTHING)
+        known = await ledger.sealed(FOREIGN, after=max(head.seq - BATCH, 0), limit=BATCH)
+        head = await ledger.ingest(FOREIGN, known + foreign_chain(head.seq, BATCH, head))
+        os.write(1, f"{FOREIGN} {head.seq}\n".encode())
+
+
+def foreign_chain(after: int, count: int, head: OriginHead) -> list[Sealed]:
+    """The part after a sequence number, with its head when that is known: else made from the beginning and cut."""
+    first = after if head.seq else 0
+    events = [(stream_of(number % 2), number + 1, foreign_draft(number)) for number in range(first, after + count)]
+    return seal(FOREIGN, events, after=head)[after - first :]
+
+
+def foreign_draft(number: int) -> Draft:
+    return Drafts(FakeClock(), SeededEntropy(10_000_000 + number)).one(str(number))
 
 
 async def outgrow(path: Path, limit_bytes: int) -> None:
@@ -111,6 +144,8 @@ def main(what: str, path: Path, arguments: list[str]) -> None:
     match what:
         case "append":
             asyncio.run(append(path, int(arguments[0]), int(arguments[1])))
+        case "take-in":
+            asyncio.run(take_in(path, int(arguments[0])))
         case "crash":
             asyncio.run(crash(path, arguments[0], int(arguments[1])))
         case "outgrow":
