@@ -257,7 +257,7 @@ async def test_both_sides_are_laid_out_for_a_person_to_edit(
     (found,) = await here.reconciler.reconcile()
     assert isinstance(found, ConflictFound)
     folder = tmp_path / "open"
-    write_sides(here.work.content, found, folder)
+    write_sides(here.work.content, found, folder, (found.ours, found.theirs))
     assert {path.name for path in folder.iterdir()} == {"shop.py", "shop.py.base", "shop.py.ours", "shop.py.theirs"}
     assert (folder / "shop.py.base").read_text() == SHOP
     escaping = ConflictFound(
@@ -265,7 +265,7 @@ async def test_both_sides_are_laid_out_for_a_person_to_edit(
         ours=found.ours, theirs=found.theirs,
     )  # fmt: skip
     with pytest.raises(ContentError, match="leads out"):
-        write_sides(here.work.content, escaping, folder)
+        write_sides(here.work.content, escaping, folder, (found.ours, found.theirs))
     assert not (tmp_path / "out").exists()
 
 

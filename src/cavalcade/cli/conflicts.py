@@ -15,44 +15,54 @@ from cavalcade.cli.report import Whole
 from cavalcade.cli.rewind import empty_folder
 from cavalcade.cli.terminal import Terminal
 from cavalcade.content.port import ContentStore
+from cavalcade.domain.divergence import ProjectState
 from cavalcade.kernel.errors import UsageError
-from cavalcade.kernel.ids import CommitId
-from cavalcade.protocol.events import ConflictFound, ConflictResolved
-from cavalcade.supervisor.reconcile import conflict_named, write_sides
+from cavalcade.kernel.ids import OriginId, ProjectId
+from cavalcade.protocol.events import ConflictFound, ConflictResolved, DivergenceMerged, Side
+from cavalcade.supervisor.reconcile import Reconciler, conflict_named, write_sides
 from cavalcade.supervisor.timeline import count
 
 
 class ListedConflict(Whole, frozen=True):
-    """`resolved` is None while it is open."""
+    """`ours` is what was made on this installation. `resolved` is None while it is open, `how` then empty."""
 
     conflict: str
     paths: tuple[str, ...]
     reason: str
     ours: str
     theirs: str
+    how: str
     resolved: ConflictResolved | None
+
+
+async def bring_together(system: System, terminal: Terminal, project: ProjectId, repository: Path) -> Reconciler:
+    """Settles what can be settled of the results that were made apart, and says what became of them."""
+    reconciler = system.reconciler(project, repository)
+    for told in await reconciler.reconcile():
+        match told:
+            case DivergenceMerged():
+                text = f"results of {told.ours} and {told.theirs} were made apart and go together: branch {told.branch}"
+                terminal.say(Text(text, "green"))
+            case ConflictFound():
+                terminal.say(Text(_apart(told), "yellow"))
+    return reconciler
+
+
+def _apart(found: ConflictFound) -> str:
+    why = found.reason or f"both changed {', '.join(found.paths)}"
+    return (
+        f"results of {found.ours.run} and {found.theirs.run} were made apart and don't go together ({why}): "
+        f"cavalcade conflicts show {found.conflict}"
+    )
 
 
 async def list_conflicts(system: System, terminal: Terminal, repo: Path, *, every: bool) -> int:
     """Brings together first what can be, so that the list is of now."""
     repository = top_folder(repo)
-    reconciler = system.reconciler(await system.projects.at(repository), repository)
-    for payload in await reconciler.reconcile():
-        if not isinstance(payload, ConflictFound):
-            terminal.say(Text(f"results of {payload.ours} and {payload.theirs} go together: {payload.branch}", "green"))
+    reconciler = await bring_together(system, terminal, await system.projects.at(repository), repository)
     state = await reconciler.state()
     found = list(state.conflicts.values()) if every else list(state.open_conflicts())
-    listed = [
-        ListedConflict(
-            conflict=each.conflict,
-            paths=each.paths,
-            reason=each.reason,
-            ours=each.ours.run,
-            theirs=each.theirs.run,
-            resolved=state.resolved.get(each.conflict, (None,))[0],
-        )
-        for each in found
-    ]
+    listed = [_listed(each, state, system.ledger.origin) for each in found]
     terminal.document(listed)
     if not listed:
         terminal.say("no conflicts" if every else "no open conflicts")
@@ -65,6 +75,35 @@ async def list_conflicts(system: System, terminal: Terminal, repo: Path, *, ever
     return DONE
 
 
+def _listed(found: ConflictFound, state: ProjectState, own: OriginId) -> ListedConflict:
+    ours, theirs = sides_of(found, own)
+    resolved = state.resolved.get(found.conflict, (None,))[0]
+    return ListedConflict(
+        conflict=found.conflict,
+        paths=found.paths,
+        reason=found.reason,
+        ours=ours.run,
+        theirs=theirs.run,
+        how=_how(found, resolved) if resolved else "",
+        resolved=resolved,
+    )
+
+
+def is_turned(found: ConflictFound, own: OriginId) -> bool:
+    """Whether the record's `theirs` is what was made here: it orders sides so that all ledgers name a conflict alike."""
+    return found.theirs.origin == own and found.ours.origin != own
+
+
+def sides_of(found: ConflictFound, own: OriginId) -> tuple[Side, Side]:
+    """Ours and theirs, as somebody at this installation means it."""
+    return (found.theirs, found.ours) if is_turned(found, own) else (found.ours, found.theirs)
+
+
+def _how(found: ConflictFound, resolved: ConflictResolved) -> str:
+    taken = {"ours": found.ours, "theirs": found.theirs}.get(resolved.how)
+    return f"as run {taken.run} has it" if taken else "edited"
+
+
 def _line(each: ListedConflict) -> Text:
     text = Text(each.conflict, "bold").append(
         f"  {each.ours} and {each.theirs}: {', '.join(each.paths[:4])}", "default"
@@ -74,20 +113,21 @@ def _line(each: ListedConflict) -> Text:
     if each.reason:
         text.append(f"  ({each.reason})", "italic default")
     if each.resolved is not None:
-        text.append(f"  resolved by {each.resolved.by} ({each.resolved.how}): {each.resolved.branch}", "green")
+        text.append(f"  resolved by {each.resolved.by} ({each.how}): {each.resolved.branch}", "green")
     return text
 
 
 async def show(system: System, terminal: Terminal, repo: Path, name: str) -> int:
-    found, content = await _found(system, repo, name)
+    found, content = await _chosen(system, repo, name)
     sheet = Sheet(f"`cavalcade conflicts show {found.conflict} --json`")
     sheet.row("conflict", found.conflict)
-    sheet.row("ours", f"run {found.ours.run} at {found.ours.commit[:10]}")
-    sheet.row("theirs", f"run {found.theirs.run} at {found.theirs.commit[:10]}")
+    sides = dict(zip(("ours", "theirs"), sides_of(found, system.ledger.origin), strict=True))
+    for name, side in sides.items():
+        sheet.row(name, f"run {side.run} at {side.commit[:10]}")
     if found.reason:
         sheet.row("because", found.reason)
     sheet.several("at", found.places, lambda place: f"{place}  {place.why}")
-    patches = {side: await asyncio.to_thread(_patch, content, found, side) for side in ("ours", "theirs")}
+    patches = {name: await asyncio.to_thread(_patch, content, found, side) for name, side in sides.items()}
     terminal.document({"conflict": found, "patches": patches})
     terminal.data(sheet.table)
     styles = {"+": "green", "-": "red", "@": "cyan"}
@@ -98,17 +138,17 @@ async def show(system: System, terminal: Terminal, repo: Path, name: str) -> int
     return DONE
 
 
-def _patch(content: ContentStore, found: ConflictFound, side: str) -> str:
+def _patch(content: ContentStore, found: ConflictFound, side: Side) -> str:
     """What one side did to the conflict's paths."""
-    commit: CommitId = (found.ours if side == "ours" else found.theirs).commit
-    diffs = content.diff(content.tree_of(found.base), content.tree_of(commit))
+    diffs = content.diff(content.tree_of(found.base), content.tree_of(side.commit))
     return "".join(diff.patch for diff in diffs if {diff.path, diff.old_path} & set(found.paths))
 
 
 async def open_conflict(system: System, terminal: Terminal, repo: Path, name: str, into: Path) -> int:
-    found, content = await _found(system, repo, name)
+    found, content = await _chosen(system, repo, name)
     folder = empty_folder(into)
-    files = await asyncio.to_thread(write_sides, content, found, folder)
+    sides = sides_of(found, system.ledger.origin)
+    files = await asyncio.to_thread(write_sides, content, found, folder, sides)
     terminal.document({"conflict": found.conflict, "folder": str(folder), "files": [str(file) for file in files]})
     terminal.data(Text("\n".join(str(folder / path) for path in found.paths)))
     terminal.say(
@@ -125,10 +165,14 @@ async def resolve(
     repository = top_folder(repo)
     reconciler = system.reconciler(await system.projects.at(repository), repository)
     found = conflict_named(await reconciler.state(), name)
+    if take is not None and is_turned(found, system.ledger.origin):
+        take = "theirs" if take == "ours" else "ours"
     files = None if edited is None else _edited(found, edited)
     resolved = await reconciler.resolve(found.conflict, take or "edited", terminal.user, files)
     terminal.document(resolved)
-    terminal.say(Text(f"conflict {found.conflict} resolved ({resolved.how}); branch {resolved.branch}", "green"))
+    terminal.say(
+        Text(f"conflict {found.conflict} resolved ({_how(found, resolved)}); branch {resolved.branch}", "green")
+    )
     terminal.data(Text(resolved.branch))
     return DONE
 
@@ -145,7 +189,7 @@ def _edited(found: ConflictFound, folder: Path) -> dict[str, bytes]:
     return files
 
 
-async def _found(system: System, repo: Path, name: str) -> tuple[ConflictFound, ContentStore]:
+async def _chosen(system: System, repo: Path, name: str) -> tuple[ConflictFound, ContentStore]:
     repository = top_folder(repo)
     project = await system.projects.at(repository)
     state = await system.reconciler(project, repository).state()

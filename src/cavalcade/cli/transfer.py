@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cavalcade import __version__
 from cavalcade.cli.compose import System
+from cavalcade.cli.conflicts import bring_together
 from cavalcade.cli.failures import DONE
 from cavalcade.cli.find import top_folder
 from cavalcade.cli.lists import Sheet
@@ -102,6 +103,8 @@ async def import_ledger(system: System, terminal: Terminal, file: Path, moved: S
     terminal.data(_sheet(imported).table)
     for part in imported.projects:
         await _advise(terminal, part, file)
+        if part.content and await asyncio.to_thread((Path(part.folder) / ".git").exists):
+            await bring_together(system, terminal, part.project, Path(part.folder))
     return DONE
 
 

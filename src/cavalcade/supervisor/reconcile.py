@@ -80,7 +80,8 @@ class Reconciler:
     async def resolve(
         self, name: str, how: str, by: str, edited: Mapping[str, bytes] | None = None
     ) -> e.ConflictResolved:
-        """`how` is `ours`, `theirs` or `edited`: then `edited` has the bytes of each of the conflict's paths that shall be there.
+        """`how` is `ours`, `theirs` (as the conflict names its sides) or `edited`: then `edited` has the bytes of each of its paths
+        that shall be there.
 
         Raises UsageError for an unknown conflict, Refused when the result would break something.
         """
@@ -89,11 +90,11 @@ class Reconciler:
             raise UsageError(f"there is no conflict {name}", hint="`cavalcade conflicts` lists them")
         tree = self._settled_tree(found, how, edited)
         sides = (found.ours.commit, found.theirs.commit)
-        if how == "edited" and (problem := await self._problem(sides, tree)):
+        if problem := await self._problem(sides, tree):
             raise Refused(
                 f"the resolution of {name} would break something: {problem[0]}",
-                expected="files in which both sides work",
-                hint="mend them and resolve again; nothing was recorded",
+                expected="files that work with what both sides did elsewhere",
+                hint=f"edit them: cavalcade conflicts open {name} --into DIR; nothing was recorded",
                 places=tuple(str(place) for place in problem[1]),
             )
         commit = self._commit(found.ours.run, found.theirs.run, sides, tree, f"Resolve conflict {name} ({how})")
@@ -249,13 +250,15 @@ def conflict_named(state: ProjectState, text: str) -> e.ConflictFound:
     raise NotRecorded(f"there is no conflict {text!r}", hint="`cavalcade conflicts` lists them", places=shown)
 
 
-def write_sides(content: ContentStore, found: e.ConflictFound, folder: Path) -> list[Path]:
+def write_sides(
+    content: ContentStore, found: e.ConflictFound, folder: Path, sides: tuple[e.Side, e.Side]
+) -> list[Path]:
     """Each path three times beside each other, `.base`, `.ours`, `.theirs`, and once to be edited (ours, else theirs).
 
     Paths come from another installation: raises ContentError for one that leads out of `folder`.
     """
     written: list[Path] = []
-    blobs = zip(found.paths, found.base_blobs, found.ours.blobs, found.theirs.blobs, strict=True)
+    blobs = zip(found.paths, found.base_blobs, sides[0].blobs, sides[1].blobs, strict=True)
     for path, base, ours, theirs in blobs:
         target = folder / path
         if not Path(os.path.normpath(target)).is_relative_to(folder):
