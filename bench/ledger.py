@@ -19,13 +19,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
+from bench._drafts import edit_drafts
 from bench._group_writer import insert_into, kept_in, open_raw
 from bench._group_writer import rate as group_writer_rate
 from bench._peers import figure
 from bench.table import Row
 
-from cavalcade.kernel.ids import ProjectId, RunId, StreamId, TaskId, new_event_id
+from cavalcade.kernel.ids import StreamId
 from cavalcade.ledger.sqlite import SqliteLedger
 from cavalcade.protocol.envelope import Draft
 from cavalcade.testing.clock import FakeClock, SeededEntropy
@@ -40,7 +40,7 @@ PRODUCERS = 64
 
 def run() -> list[Row]:
     """Medians of alternating runs; `ratio` is the median of the ratios of neighbouring runs."""
-    drafts = _drafts(EVENTS)
+    drafts = edit_drafts(EVENTS)
     kept = asyncio.run(_kept(drafts))
     few = kept._replace(rows=kept.rows[:SINGLES])
     many, single = _ours(drafts, PRODUCERS, BATCH), _ours(drafts, PRODUCERS, 1)
@@ -67,27 +67,6 @@ def run() -> list[Row]:
         ),
         _size(drafts),
     ]
-
-
-def _drafts(count: int) -> list[Draft]:
-    """Events like those of an edit: about 1 KiB of body."""
-    clock, entropy = FakeClock(tick_s=0.001), SeededEntropy(7)
-    drafts: list[Draft] = []
-    for i in range(count):
-        data = {
-            "task": f"t{i % 9}", "number": i, "path": f"src/package/module_{i % 40}/file_{i % 7}.py",
-            "before": entropy.bytes(20).hex(), "after": entropy.bytes(20).hex(), "commit": entropy.bytes(20).hex(),
-            "tree": entropy.bytes(20).hex(), "places": [f"src/package/file_{j}.py:{i % 900 + j}" for j in range(8)],
-        }  # fmt: skip
-        drafts.append(
-            Draft(
-                id=new_event_id(clock, entropy), type="cavalcade.edit.applied.v1", time=clock.now(),
-                data=msgspec.Raw(msgspec.json.encode(data)), subject=f"src/package/file_{i % 7}.py",
-                project=ProjectId("p4e2a90b1"), run=RunId("r0hq8x1vz2m3k"), task=TaskId(f"t{i % 9}"), agent="coder-1",
-                role="coder", traceid=entropy.bytes(16).hex(), spanid=entropy.bytes(8).hex(),
-            )
-        )  # fmt: skip
-    return drafts
 
 
 class _Kept(NamedTuple):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, LiteralString, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -12,6 +12,7 @@ from cavalcade.kernel.ids import EventId, OriginId, StreamId
 from cavalcade.ledger import chain, postgres_rows
 from cavalcade.ledger.group_commit import Append, Ingest, Outcome
 from cavalcade.ledger.port import OriginHead
+from cavalcade.ledger.postgres_copy import copy_in, event_row, numbered_row
 from cavalcade.ledger.postgres_database import Connection, hex_of, name_bytes, number, queries
 from cavalcade.ledger.postgres_rows import SEGMENT
 from cavalcade.ledger.sealing import Link, accept
@@ -21,9 +22,6 @@ CACHED = 4096
 """Streams and origins whose last event is remembered from one transaction to the next; and how far another process may have gone ahead
 before all of them are forgotten."""
 NO_TIME_US = 2**63 - 1
-
-EventRow = tuple[int, int, int, int, bytes, bytes, bytes, bytes]
-_EVENT_TYPES = ("int8", "int8", "int8", "int8", "bytea", "bytea", "bytea", "bytea")
 
 
 class _Stream(NamedTuple):
@@ -49,8 +47,8 @@ class Counters(NamedTuple):
     streams: int
     origins: int
     earliest_us: int
-    seq: int
-    hash: bytes
+    own_seq: int
+    own_hash: bytes
     own_position: int
 
 
@@ -68,7 +66,7 @@ class Heads:
     def catch_up(self, connection: Connection, now: Counters) -> None:
         """What other processes recorded since is looked up, or everything forgotten when it is much."""
         before, self.counters = self.counters, now
-        if now.position == before.position and now.hash == before.hash:
+        if now.position == before.position and now.own_hash == before.own_hash:
             return
         self.origins.clear()
         if not before.position or now.position - before.position > CACHED or now.position < before.position:
@@ -92,9 +90,10 @@ class Group:
         self._heads = heads
         self._careful = careful
         now = heads.counters
-        self._own = _Origin(1, now.seq, now.hash.hex(), now.own_position)
+        self._own = _Origin(1, now.own_seq, now.own_hash.hex(), now.own_position)
         self.position = now.position
-        self.rows: list[EventRow] = []
+        self.rows: list[bytes] = []
+        self._times: list[int] = []
         self._ids: dict[EventId, Recorded] = {}
         self._streams: dict[StreamId, _Stream] = {}
         self._new_streams: list[tuple[int, bytes]] = []
@@ -148,8 +147,11 @@ class Group:
                 )
             )  # fmt: skip
             self.rows.append(
-                (position, stream_number, version, time_us, draft.tenant.encode(), previous, digest, body.encode())
+                event_row(
+                    position, stream_number, version, time_us, previous, digest, draft.tenant.encode(), body.encode()
+                )
             )
+            self._times.append(time_us)
             prevhash, previous = hash_hex, digest
         self.position = position
         self._own = _Origin(1, seq, prevhash, position)
@@ -178,10 +180,13 @@ class Group:
         stream = self._known(self._stream(name), name)
         self.position += 1
         version = stream.version + 1
+        digests = bytes.fromhex(link.prevhash), bytes.fromhex(link.hash)
         self.rows.append(
-            (self.position, stream.number, version, link.time_us, event.tenant.encode(), bytes.fromhex(link.prevhash),
-             bytes.fromhex(link.hash), link.text.encode())
-        )  # fmt: skip
+            event_row(
+                self.position, stream.number, version, link.time_us, *digests, event.tenant.encode(), link.text.encode()
+            )
+        )
+        self._times.append(link.time_us)
         self._streams[name] = stream._replace(version=version)
         self._claims[origin.number, stream.number] = link.body.version
         if link.signer:
@@ -196,14 +201,15 @@ class Group:
         if not origin.seq or origin.position != self.position:
             self._spans.append((self.position + 1, origin.number, origin.seq + 1))
 
-    def insert(self) -> None:
-        """Raises psycopg.errors.UniqueViolation when an id is already recorded."""
+    def insert(self, meanwhile: Callable[[], None]) -> None:
+        """`meanwhile` is called while the server is busy. Raises psycopg.errors.UniqueViolation when an id is already recorded."""
         q, connection = queries(), self.connection
         if self._new_streams:
-            _copy(connection, q["copy_streams"], ("int8", "bytea"), self._new_streams)
-        ids = [(name_bytes(id), recorded.position) for id, recorded in self._ids.items() if self._is_new(recorded)]
-        _copy(connection, q["copy_ids"], ("bytea", "int8"), ids)
-        _copy(connection, q["copy_events"], _EVENT_TYPES, self.rows)
+            copy_in(connection, q["copy_streams"], (numbered_row(*new) for new in self._new_streams))
+        last = self._heads.counters.position
+        new = ((recorded.position, id.encode()) for id, recorded in self._ids.items() if recorded.position > last)
+        copy_in(connection, q["copy_ids"], (numbered_row(*place) for place in new))
+        copy_in(connection, q["copy_events"], self.rows, meanwhile)
         with connection.cursor() as cursor:
             if self._spans:
                 cursor.executemany(q["insert_span"], self._spans)
@@ -222,8 +228,7 @@ class Group:
         """As they are once this is committed."""
         before = self._heads.counters
         open_since = self.position // SEGMENT * SEGMENT - before.position
-        times = [row[3] for row in self.rows[max(open_since, 0) :]]
-        earliest_us = min(times, default=NO_TIME_US)
+        earliest_us = min(self._times[max(open_since, 0) :], default=NO_TIME_US)
         if open_since <= 0:
             earliest_us = min(earliest_us, before.earliest_us)
         _, seq, digest, own_position, _ = self._own
@@ -253,7 +258,7 @@ class Group:
         start, earliest_us = 0, before.earliest_us
         for segment in range(before.position // SEGMENT + 1, self.position // SEGMENT + 1):
             end = segment * SEGMENT - before.position
-            moments.append((segment, min(earliest_us, *(row[3] for row in self.rows[start:end]))))
+            moments.append((segment, min(earliest_us, *self._times[start:end])))
             start, earliest_us = end, NO_TIME_US
         return moments
 
@@ -292,9 +297,6 @@ class Group:
             unknown = [id for id in ids if id not in self._ids]
             self._ids.update(postgres_rows.find_all(self.connection, unknown))
         return [self._ids.get(id) for id in ids]
-
-    def _is_new(self, recorded: Recorded) -> bool:
-        return recorded.position > self._heads.counters.position
 
     def placed(self, event: EventId) -> bool:
         return event in self._ids
@@ -364,12 +366,3 @@ def _bodies(work: Ingest) -> Iterable[chain.Body]:
             yield chain.parse_body(sealed.body.encode())
         except (msgspec.DecodeError, UnicodeError):
             continue
-
-
-def _copy(
-    connection: Connection, statement: LiteralString, types: Sequence[str], rows: Iterable[Sequence[Any]]
-) -> None:
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.set_types(types)
-        for row in rows:
-            copy.write_row(row)

@@ -1,20 +1,18 @@
 -- name: begin
 BEGIN;
-SELECT FROM head FOR UPDATE;
-SELECT h.position, h.streams, h.origins, h.earliest_us, o.seq, o.hash, o.position
-FROM head AS h, origins AS o WHERE o.number = 1
+SELECT position, streams, origins, earliest_us, own_seq, own_hash, own_position FROM head FOR UPDATE
 
 -- name: settle
-UPDATE head SET position = %(position)s, streams = %(streams)s, origins = %(origins)s, earliest_us = %(earliest_us)s;
-UPDATE origins SET seq = %(seq)s, hash = %(hash)s, position = %(own_position)s WHERE number = 1;
+UPDATE head SET position = %(position)s, streams = %(streams)s, origins = %(origins)s, earliest_us = %(earliest_us)s,
+    own_seq = %(own_seq)s, own_hash = %(own_hash)s, own_position = %(own_position)s;
 NOTIFY cavalcade_ledger;
 COMMIT
 
 -- name: copy_events
-COPY events (position, stream, version, time_us, tenant, prevhash, hash, body) FROM STDIN (FORMAT BINARY)
+COPY events (position, stream, version, time_us, prevhash, hash, tenant, body) FROM STDIN (FORMAT BINARY)
 
 -- name: copy_ids
-COPY ids (id, position) FROM STDIN (FORMAT BINARY)
+COPY ids (position, id) FROM STDIN (FORMAT BINARY)
 
 -- name: copy_streams
 COPY streams (number, name) FROM STDIN (FORMAT BINARY)
@@ -43,10 +41,10 @@ INSERT INTO signers (origin, key) VALUES (%s, %s) ON CONFLICT (origin) DO UPDATE
 SELECT name FROM origins WHERE number = 1
 
 -- name: heads_of
-SELECT name, number, seq, hash, position FROM origins WHERE name = ANY(%s)
+SELECT name, number, seq, hash, position FROM chains WHERE name = ANY(%s)
 
 -- name: heads
-SELECT o.name, o.seq, o.hash FROM origins AS o JOIN spans AS s ON s.origin = o.number AND s.seq = 1 ORDER BY s.position
+SELECT o.name, o.seq, o.hash FROM chains AS o JOIN spans AS s ON s.origin = o.number AND s.seq = 1 ORDER BY s.position
 
 -- name: last_position
 SELECT position FROM head
@@ -117,7 +115,7 @@ SELECT id, position FROM ids WHERE id = ANY(%s)
 
 -- name: head_events
 SELECT o.name, o.seq, o.hash, o.position, e.hash, e.body
-FROM origins AS o LEFT JOIN events AS e ON e.position = o.position ORDER BY o.number
+FROM chains AS o LEFT JOIN events AS e ON e.position = o.position ORDER BY o.number
 
 -- name: ends
 SELECT (SELECT min(position) FROM events), (SELECT max(position) FROM events), position, streams, origins, earliest_us FROM head

@@ -1,17 +1,23 @@
 -- What the next event continues, in one row. Whoever writes locks it first and keeps it until the commit, so that positions are given
 -- and become visible in one order, by one process at a time. `earliest_us` is the earliest time among the positions since the last
--- row of `moments`. Room is left in the page, so that a new version of the row needs no other page.
+-- row of `moments`; `own_...` are those of the last event of this ledger's own chain. Room is left in the page, so that a new version of
+-- the row needs no other page.
 CREATE TABLE head (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     position bigint NOT NULL,
     streams bigint NOT NULL,
     origins integer NOT NULL,
-    earliest_us bigint NOT NULL
+    earliest_us bigint NOT NULL,
+    own_seq bigint NOT NULL,
+    own_hash bytea NOT NULL,
+    own_position bigint NOT NULL
 ) WITH (fillfactor = 10);
 
-INSERT INTO head (position, streams, origins, earliest_us) VALUES (0, 0, 1, 9223372036854775807);
+INSERT INTO head (position, streams, origins, earliest_us, own_seq, own_hash, own_position)
+VALUES (0, 0, 1, 9223372036854775807, 0, decode(repeat('00', 32), 'hex'), 0);
 
--- An origin owns one hash chain; number 1 is the one this ledger writes as. `seq`, `hash` and `position` are those of its last event.
+-- An origin owns one hash chain; number 1 is the one this ledger writes as. `seq`, `hash` and `position` are those of its last event;
+-- those of number 1 stand in `head`.
 -- Names are UTF-8 everywhere, as bytes: no text of PostgreSQL holds every name.
 CREATE TABLE origins (
     number integer PRIMARY KEY,
@@ -21,6 +27,12 @@ CREATE TABLE origins (
     hash bytea NOT NULL,
     position bigint NOT NULL
 ) WITH (fillfactor = 10);
+
+CREATE VIEW chains AS
+SELECT o.number, o.name, h.own_seq AS seq, h.own_hash AS hash, h.own_position AS position
+FROM origins AS o, head AS h WHERE o.number = 1
+UNION ALL
+SELECT number, name, seq, hash, position FROM origins WHERE number > 1;
 
 -- Numbered in the order of their first event.
 CREATE TABLE streams (
