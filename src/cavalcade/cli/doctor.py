@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from cavalcade.cli.channels import channels_of
 from cavalcade.cli.failures import DONE
 from cavalcade.cli.find import home_folder
 from cavalcade.cli.report import Whole
@@ -23,10 +24,19 @@ from cavalcade.cli.terminal import Terminal
 from cavalcade.config.paths import DataFolder, data_folder
 from cavalcade.kernel.clock import SystemClock
 from cavalcade.kernel.entropy import SystemEntropy
-from cavalcade.kernel.errors import CavalcadeError, LedgerError, LedgerUnwritable, SandboxUnavailable, ToolFailed
+from cavalcade.kernel.errors import (
+    CavalcadeError,
+    LedgerError,
+    LedgerUnwritable,
+    SandboxUnavailable,
+    ToolFailed,
+    UsageError,
+)
+from cavalcade.ledger.memory import MemoryLedger
 from cavalcade.ledger.sqlite import SqliteLedger
 from cavalcade.sandbox.canary import open_sandbox
 from cavalcade.supervisor.timeline import count
+from cavalcade.telemetry.settings import asked
 
 _LEAST_FREE_BYTES = 1 << 30
 _TOOLS = ("ruff", "ty", "pyrefly")
@@ -73,6 +83,7 @@ async def examine(folder: DataFolder, environ: Mapping[str, str]) -> AsyncIterat
     if data.ok:
         yield await _ledger(folder)
     yield await _sandbox(folder, environ)
+    yield await _side_channels(environ)
 
 
 def _python() -> Finding:
@@ -178,6 +189,19 @@ async def _sandbox(folder: DataFolder, environ: Mapping[str, str]) -> Finding:
         ok=True,
         found=f"{about.get('tool', sandbox.name)} {about.get('version', '')}, contains what it should{_verified_at(folder)}",
     )
+
+
+async def _side_channels(environ: Mapping[str, str]) -> Finding:
+    """Each is opened as a command would open it."""
+    notes: list[str] = []
+    try:
+        channels = list(channels_of(asked(environ), MemoryLedger(entropy=SystemEntropy()), notes.append))
+    except UsageError as exc:
+        return _broken("side channels", exc)
+    for channel in channels:
+        await channel.aclose()
+    found = ", ".join(channel.name for channel in channels) or "none asked for"
+    return Finding(name="side channels", ok=True, found=found, fix="; ".join(notes))
 
 
 def _verified_at(folder: DataFolder) -> str:

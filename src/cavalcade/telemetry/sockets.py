@@ -99,7 +99,8 @@ class SocketChannel:
             await asyncio.sleep(_TICK_S)
 
     def trouble(self) -> str:
-        return self._room.problem or self._lost
+        slow = f"a reader is slow; the rest waits in {_beside(self._path, '.wal')}" if self._readers else ""
+        return self._room.problem or self._lost or slow
 
     def interrupt(self) -> None:
         return
