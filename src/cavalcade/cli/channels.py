@@ -161,14 +161,17 @@ def _wait(pumps: Sequence[Pump], wait_s: float) -> None:
 
 
 async def _left_over(pump: Pump, watched: WatchedLedger, last: int) -> str:
+    """What went wrong, and how to get what is missing from the record."""
     missing = [
-        recorded.position
+        recorded
         for stream in watched.written
         for recorded in await watched.read(stream=stream, after=pump.position)
         if recorded.position <= last
     ]
     reason = pump.problem or pump.channel.trouble() or "nobody takes them"
-    if not missing:
-        return f"{pump.channel.name}: not all was delivered: {reason}"
-    where = f"positions {min(missing)} to {max(missing)}"
-    return f"{pump.channel.name}: {count(len(missing), 'event')} not delivered ({where}): {reason}; the record has them"
+    what = "not all was delivered"
+    if missing:
+        positions = [recorded.position for recorded in missing]
+        what = f"{count(len(missing), 'event')} not delivered (positions {min(positions)} to {max(positions)})"
+    run = next((recorded.event.run for recorded in missing if recorded.event.run), "RUN")
+    return f"{pump.channel.name}: {what}: {reason}; they are on the record: {pump.channel.again.replace('RUN', run)}"

@@ -6,6 +6,9 @@ from typing import Protocol
 
 from cavalcade.protocol.envelope import Recorded
 
+LINES_AGAIN = "cavalcade log RUN --json"
+SPANS_AGAIN = "cavalcade trace RUN --export PATH"
+
 
 class ChannelLost(Exception):
     """Nothing more can leave by this channel; the text says why."""
@@ -15,6 +18,8 @@ class Channel(Protocol):
     """Lives in the event loop of its own pump, and may block that: nobody else runs there."""
 
     name: str
+    again: str
+    """The command that tells once more what did not get out."""
 
     async def open(self) -> None: ...
 

@@ -9,7 +9,7 @@ import select
 
 from cavalcade.kernel.errors import UsageError
 from cavalcade.protocol.envelope import Recorded
-from cavalcade.telemetry.channel import ChannelLost
+from cavalcade.telemetry.channel import LINES_AGAIN, ChannelLost
 from cavalcade.telemetry.lines import line_of
 
 _FIRST = 3
@@ -43,6 +43,7 @@ class DescriptorChannel:
 
     def __init__(self, number: int) -> None:
         self.name = f"events-fd {number}"
+        self.again = LINES_AGAIN
         self._fd = handed_over(number)
 
     async def open(self) -> None:

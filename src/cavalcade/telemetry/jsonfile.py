@@ -10,6 +10,7 @@ from pathlib import Path
 from cavalcade.kernel.errors import UsageError
 from cavalcade.protocol.envelope import Recorded
 from cavalcade.telemetry.appending import Room, Write, append_line, locked
+from cavalcade.telemetry.channel import LINES_AGAIN, SPANS_AGAIN
 from cavalcade.telemetry.lines import line_of
 
 LinesOf = Callable[[Recorded], Awaitable[Sequence[bytes]]]
@@ -45,6 +46,7 @@ class LineFile:
         write: Write = os.write,
     ) -> None:
         self.name = f"{name} {path}"
+        self.again = LINES_AGAIN if lines_of is event_lines else SPANS_AGAIN
         self._fd = open_to_append(path, f"--{name}")
         self._lines_of = lines_of
         self._write = write

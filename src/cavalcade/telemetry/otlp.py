@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cavalcade import __version__
 from cavalcade.kernel.errors import UsageError
 from cavalcade.protocol.envelope import Recorded
+from cavalcade.telemetry.channel import SPANS_AGAIN
 from cavalcade.telemetry.jsonfile import LinesOf
 from cavalcade.telemetry.otlp_json import SERVICE, nanoseconds, otlp_line
 from cavalcade.telemetry.spans import Span
@@ -65,6 +66,7 @@ class OtlpChannel:
 
     def __init__(self, endpoint: str | None, earlier: Earlier) -> None:
         self.name = "otlp"
+        self.again = SPANS_AGAIN
         if not installed():
             raise UsageError(
                 "spans can't be sent: OpenTelemetry is not installed",
@@ -113,6 +115,7 @@ class OtlpChannel:
         return self._heard.last
 
     def interrupt(self) -> None:
+        self._heard.setLevel(logging.CRITICAL)  # that it is interrupted is not what went wrong
         self._exporter.shutdown()
 
     async def aclose(self) -> None:

@@ -18,13 +18,14 @@ import stat
 import struct
 import sys
 import termios
+from collections.abc import Generator
 from pathlib import Path
 
 from cavalcade.kernel.errors import UsageError
 from cavalcade.protocol.envelope import Recorded
 from cavalcade.telemetry.appending import Room, Write
 from cavalcade.telemetry.backlog import Backlog
-from cavalcade.telemetry.channel import ChannelLost
+from cavalcade.telemetry.channel import LINES_AGAIN, ChannelLost
 from cavalcade.telemetry.lines import line_of
 
 LIMIT_BYTES = 64 << 20
@@ -58,20 +59,18 @@ class SocketChannel:
 
     def __init__(self, path: Path, *, limit_bytes: int = LIMIT_BYTES, write: Write = os.write) -> None:
         self.name = f"events-socket {path}"
+        self.again = LINES_AGAIN
         self._path = path.absolute()
         _check(self._path)
         self._room = Room()
-        try:
+        with contextlib.ExitStack() as opened, _usable(path):
             self._lock = os.open(_beside(self._path, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            opened.callback(os.close, self._lock)
             self._backlog = Backlog(_beside(self._path, ".wal"), limit_bytes=limit_bytes, write=write)
+            opened.callback(self._backlog.close)
             if self._is_mine() and _answers(self._path):
                 raise _taken(self._path)
-        except OSError as exc:
-            raise UsageError(
-                f"there can be no socket at {path}: {exc.strerror}",
-                expected="a path in a folder that is there and can be written to",
-                hint="name another one: --events-socket PATH",
-            ) from exc
+            opened.pop_all()
         self._listener: socket.socket | None = None
         self._readers: list[_Reader] = []
         self._ticking: asyncio.Task[None] | None = None
@@ -237,6 +236,18 @@ def _all_fetched(connection: socket.socket) -> bool:
 
 def _beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
+
+
+@contextlib.contextmanager
+def _usable(path: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise UsageError(
+            f"there can be no socket at {path}: {exc.strerror}",
+            expected="a path in a folder that is there and can be written to",
+            hint="name another one: --events-socket PATH",
+        ) from exc
 
 
 def _check(path: Path) -> None:
