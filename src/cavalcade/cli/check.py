@@ -100,7 +100,9 @@ def _raise_for(found: Verification, ledger: Path) -> None:
     where = f"at position {found.bad_position}" if found.bad_position else "as a whole"
     hint = f"the {count(found.events, 'event')} before it are good; bring {ledger} back from a copy"
     if found.problem.startswith("wrong key"):
-        hint += ". If you replaced the key yourself, name both: `cavalcade verify --key OLD --key NEW`"
+        hint = (
+            "if that key was replaced on purpose, name the old and the new one: `cavalcade verify --key HEX --key HEX`"
+        )
     raise LedgerDamaged(
         f"the ledger is damaged {where}: {found.problem}",
         hint=hint,
