@@ -188,6 +188,45 @@ def test_a_run_aborted_in_the_middle_of_its_work_comes_out_the_same(completed: P
     assert (again.status, again.data["events"]) == (0, 6), again
 
 
+def test_a_fork_comes_out_the_same_from_where_it_was_forked(completed: Project, tmp_path: Path) -> None:
+    """In the middle of the verdicts on an edit, and planned anew from an edit's tree; a fork of a fork too."""
+    project, _ = copied(completed, tmp_path / "home")
+    assert project("fork", "last", "--at", "6").status == 0
+    assert replayed(project).data["parent"]
+    assert replayed(project).status == 0, replayed(project)
+    forked = project("fork", "last", "--at", "12", "--with", "rename till:pay to settle; no tests", "--yes")
+    assert forked.status == 0, forked
+    again = replayed(project)
+    assert again.status == 0, again
+    assert (again.data["shared"], again.data["plans"], again.data["divergences"]) == (12, 1, [])
+
+
+def test_of_a_recorded_program_every_state_is_looked_at(tmp_path: Path) -> None:
+    project = a_project(tmp_path, SHOP)
+    script = "echo 'PRICE = 1' > price.py; rm README.md prices.py; exit 0"
+    recorded = project("record", "--repo", str(project.folder), "--", "sh", "-c", script)
+    assert recorded.status == 0, recorded
+    again = replayed(project)
+    assert again.status == 0, again
+    assert again.data["trees"] > 0
+    altered, number = copied(project, tmp_path / "altered", alter=field("files.changed.v1", "tree", to=OTHER))
+    again = replayed(altered)
+    assert again.status == 11, again
+    assert number in {one["version"] for one in again.data["divergences"]}
+
+
+def test_a_recording_is_gone_on_with_by_a_fork_that_says_what_to_do(tmp_path: Path) -> None:
+    project = a_project(tmp_path, SHOP)
+    script = "echo 'def tax(): return 1' > tax.py"
+    assert project("record", "--repo", str(project.folder), "--", "sh", "-c", script).status == 0
+    refused = project("fork", "last", "--at", "last")
+    assert (refused.status, "--with" in refused.err) == (4, True), refused
+    forked = project("fork", "last", "--at", "last", "--with", "rename tax:tax to levy; no tests", "--yes", "--json")
+    assert forked.status == 0, forked
+    assert "def levy" in project.git("show", f"{forked.data['branch']}:tax.py")
+    assert replayed(project).status == 0, replayed(project)
+
+
 def field(wanted: str, *path: str, to: object, only: Mapping[str, object] | None = None) -> Alter:
     """Sets one field of the first event of a type whose data has the values `only`."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.text import Text
 
 from cavalcade.cli.compose import System
@@ -31,15 +33,17 @@ async def replay(system: System, terminal: Terminal, text: str, *, tests: bool) 
 
 
 def _replayer(system: System, run: RunId, state: RunState, *, tests: bool) -> Replayer:
-    assert state.request is not None  # a loaded run has been requested
+    assert state.start is not None  # a loaded run has begun
+    system.learn_secrets(Path(state.start.repository))
     scratch = system.folder.workspace(run).with_name(f"replay-{run}")
     return Replayer(
         scratch=scratch,
-        lender=system.folder.content(state.request.project),
+        lender=system.folder.content(state.start.project),
         index_cache=system.folder.index_cache,
         today=system.tests(scratch / "workspace"),
         clock=system.clock,
         entropy=system.entropy,
+        redactor=system.redactor,
         tests_again=tests,
     )
 

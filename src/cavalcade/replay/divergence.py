@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Literal
 
-from msgspec import structs
+import msgspec
 
 from cavalcade.protocol import events as e
 from cavalcade.protocol.plan import Struct
@@ -18,6 +19,9 @@ _SHOWN = 200
 """Characters of a value."""
 _FOR_PEOPLE = {"duration_ms", "summary", "details"}
 """Of a receipt: never part of what it proves."""
+_OF_FAILURES = {"findings", "more_findings"}
+"""Of a test run: where tests failed may be told in other words."""
+_MARK = re.compile(r"\[redacted:[^\]]*\]")
 
 
 class Divergence(Struct, frozen=True, omit_defaults=False):
@@ -66,7 +70,7 @@ def _differences(then: Struct, now: Struct, *, exact: bool) -> Iterator[tuple[st
     """Fields that differ, with both values. A verdict that was reached again is the same when it proves the same."""
     for name in then.__struct_fields__:
         old, new = getattr(then, name), getattr(now, name)
-        if old == new:
+        if _same(old, new):
             continue
         if isinstance(old, Receipt) and isinstance(new, Receipt) and not exact:
             yield from _of_receipts(old, new)
@@ -78,12 +82,24 @@ def _differences(then: Struct, now: Struct, *, exact: bool) -> Iterator[tuple[st
 
 def _of_receipts(then: Receipt, now: Receipt) -> Iterator[tuple[str, object, object]]:
     tests = then.gate == "tests"
-    for name, old in structs.asdict(then).items():
-        new = getattr(now, name)
-        if old != new and name not in _FOR_PEOPLE and not (tests and name in {"findings", "more_findings"}):
-            yield f"{then.gate}.{name}", old, new
+    for name in then.__struct_fields__:
+        old, new = getattr(then, name), getattr(now, name)
+        if name in _FOR_PEOPLE or (tests and name in _OF_FAILURES) or _same(old, new):
+            continue
+        yield f"{then.gate}.{name}", old, new
+
+
+def _same(then: object, now: object) -> bool:
+    """Where a secret was taken out of what is on record, whatever stands there now is not compared."""
+    if then == now:
+        return True
+    text = msgspec.json.encode(then).decode()
+    if _MARK.search(text) is None:
+        return False
+    pattern = ".*".join(re.escape(part) for part in _MARK.split(text))
+    return re.fullmatch(pattern, msgspec.json.encode(now).decode(), re.DOTALL) is not None
 
 
 def _value(value: object) -> str:
-    text = str(value)
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

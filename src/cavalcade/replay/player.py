@@ -43,6 +43,8 @@ class Player:
         try:
             if kind == "person":
                 await self._person(group)
+            elif isinstance(group.payloads[0], e.RecordingStarted):
+                await self._tape.answer()
             else:
                 await self._work(group, await self._runs.load(self._run))
         except CavalcadeError as error:
@@ -100,8 +102,10 @@ class Player:
 
 
 def _from_outside(group: Group, state: RunState) -> bool:
-    """What other runs had published by then, and errors that only a machine in that condition gives."""
+    """What a recorded program did, what other runs had published by then, and errors that only a machine in that condition gives."""
     event = group.payloads[0]
+    if state.recording is not None:
+        return True
     return isinstance(event, e.RunCompleted) or (isinstance(event, e.RunFailed) and state.phase != "planning")
 
 

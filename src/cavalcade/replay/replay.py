@@ -18,6 +18,8 @@ from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.entropy import Entropy
 from cavalcade.kernel.errors import ObjectMissing, Refused
 from cavalcade.kernel.ids import BlobId, RunId, run_stream
+from cavalcade.kernel.redaction import Redactor
+from cavalcade.ledger.redacting import RedactingLedger
 from cavalcade.protocol import events as e
 from cavalcade.protocol.envelope import Recorded
 from cavalcade.protocol.events import decode
@@ -66,6 +68,7 @@ class Replayer:
     today: Tests
     clock: Clock
     entropy: Entropy
+    redactor: Redactor
     tests_again: bool = False
 
     async def replay(self, run: RunId, history: Sequence[Recorded]) -> Replayed:
@@ -87,7 +90,7 @@ class Replayer:
         groups = groups_of(found, own, len(shared))
         if decided:  # what comes after stands on what the rules don't give
             groups = [group for group in groups if group.first <= decided[0].version]
-        divergences += [*decided, *_bases(content, history)]
+        divergences += [*decided, *_kept(content, history)]
         tape = Tape(run_stream(run), groups, entropy=self.entropy)
         for recorded in shared:
             await tape.append(recorded.stream, [recorded.event])
@@ -98,7 +101,7 @@ class Replayer:
         return _summed(run, len(shared), own, len(groups) - bool(decided), tape, divergences, answered)
 
     async def _play(self, run: RunId, tape: Tape, content: ScratchContentStore, tests: Tests) -> None:
-        runs = RunService(tape, self.clock, self.entropy)
+        runs = RunService(RedactingLedger(tape, self.redactor), self.clock, self.entropy)
         bus = MemoryBus()
         janitor = Janitor()
         shop = Workshop(
@@ -156,18 +159,23 @@ def _at(recorded: Recorded, layer: Layer, then: str, now: str) -> Divergence:
     return Divergence(version=recorded.version, type=kind, layer=layer, recorded=then, came_out=now)
 
 
-def _bases(content: ScratchContentStore, history: Sequence[Recorded]) -> list[Divergence]:
-    """Where the run, or its fork, says to stand on a tree that its commit does not hold."""
+def _kept(content: ScratchContentStore, history: Sequence[Recorded]) -> list[Divergence]:
+    """Where a commit that came from outside doesn't hold the tree that it is said to hold."""
     found: list[Divergence] = []
     for recorded in history:
-        payload = decode(recorded.event)
-        if isinstance(payload, e.RunRequested | e.RunForked):
-            try:
-                tree = str(content.tree_of(payload.base.commit))
-            except ObjectMissing as error:
-                tree = error.what
-            if tree != payload.base.tree:
-                found.append(_at(recorded, "effect", f"base.tree {payload.base.tree}", f"base.tree {tree}"))
+        match decode(recorded.event):
+            case e.RunRequested(base=state) | e.RunForked(base=state) | e.RecordingStarted(base=state):
+                pass
+            case (e.FilesChanged() | e.RecordingEnded()) as state:
+                pass
+            case _:
+                continue
+        try:
+            tree = str(content.tree_of(state.commit))
+        except ObjectMissing as error:
+            tree = error.what
+        if tree != state.tree:
+            found.append(_at(recorded, "effect", f"commit {state.commit} with tree {state.tree}", f"tree {tree}"))
     return found
 
 
@@ -183,6 +191,7 @@ def _summed(
     """`answered` names the gate whose verdicts came from the record."""
     same = Counter(type(payload) for payload in tape.same)
     verdicts = Counter(payload.receipt.gate for payload in tape.same if isinstance(payload, e.GateJudged))
+    lost = sum(divergence.type == "files.changed" for divergence in divergences)
     first = decode(own[0].event)
     return Replayed(
         run=run,
@@ -192,7 +201,7 @@ def _summed(
         decisions=decisions,
         plans=same[e.PlanProposed],
         edits=same[e.EditApplied],
-        trees=same[e.EditApplied] + same[e.TaskMerged],
+        trees=same[e.EditApplied] + same[e.TaskMerged] + same[e.FilesChanged] - lost,
         verdicts=verdicts.total() - verdicts[answered],
         answered=verdicts[answered],
         divergences=tuple(sorted((*divergences, *tape.divergences), key=lambda found: found.version)),

@@ -126,8 +126,10 @@ class Tape(MemoryLedger):
 
     async def answer(self) -> None:
         """What is due is taken from the record, since it came from outside."""
-        assert self.due is not None
-        await self._play(self.due)
+        group = self.due
+        assert group is not None  # at the end nothing is asked
+        self.same += group.payloads
+        await self._play(group)
 
     async def _play(self, group: Group) -> list[Recorded]:
         recorded = await super().append(self._stream, [recorded.event for recorded in group.recorded])

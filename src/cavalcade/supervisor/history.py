@@ -165,7 +165,8 @@ async def moment_of_project(ledger: Ledger, runs: RunService, project: ProjectId
             events = [(await runs.history(run))[-1] for run in mine]
         case WithId(part):
             histories = [await runs.history(run) for run in mine]
-            events = [_only([event for history in histories for event in history if _has_id(event, part)], part)]
+            alike = {event.event.id: event for history in histories for event in history if _has_id(event, part)}
+            events = [_only(list(alike.values()), part)]  # forks share events
         case Instant(time):
             latest = max([await ledger.at(time, stream=run_stream(run)) for run in mine])
             if not latest:

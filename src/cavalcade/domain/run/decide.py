@@ -28,11 +28,6 @@ def decide(state: RunState, command: c.Command) -> Decided:
             return (command.recording,) if state.phase == "none" else Refusal("this run has already begun")
         case _ if state.phase == "none":
             return Refusal("there is no such run", hint="`cavalcade runs` lists the runs")
-        case c.Fork() if state.recording:
-            return Refusal(
-                "a recording can't be forked: its program can't be made to go on from there",
-                hint="bring the moment back with `cavalcade restore RUN --at EVENT --branch NAME` and start from that",
-            )
         case c.Fork():
             return _fork(state, command)
         case _ if state.closed:
