@@ -184,6 +184,16 @@ def test_a_shallow_clone_goes_along_as_one(tmp_path: Path) -> None:
     assert there("why", "prices.py:1", "--run", "last", "--repo", str(there.folder)).status == 0
 
 
+def test_an_export_without_git_at_hand_holds_the_same_objects(shop: Project, tmp_path: Path) -> None:
+    shop.run("--yes")
+    there, bare = elsewhere(shop, tmp_path), replace(shop, environ={"PATH": str(tmp_path)})
+    imported(there, exported(shop, tmp_path / "x"))
+    assert imported(there, exported(bare, tmp_path / "y"))["projects"][0]["objects"] == 0
+    other = elsewhere(shop, tmp_path, name="third/shop", home="home-c")
+    imported(other, tmp_path / "y")
+    assert imported(other, tmp_path / "x")["projects"][0]["objects"] == 0
+
+
 def test_content_of_one_project_can_be_chosen(shop: Project, tmp_path: Path) -> None:
     other = replace(a_project(tmp_path, name="other"), home=shop.home)
     shop.run("--yes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,7 +47,14 @@ class Exported(Whole, frozen=True):
 
 async def export_ledger(system: System, terminal: Terminal, file: Path, chosen: Sequence[str]) -> int:
     projects = {await _project(system, text) for text in chosen} if chosen else None
-    exporter = Exporter(system.ledger, system.projects, system.folder.content, system.clock, f"cavalcade {__version__}")
+    exporter = Exporter(
+        system.ledger,
+        system.projects,
+        system.folder.content,
+        system.clock,
+        f"cavalcade {__version__}",
+        git=shutil.which("git", path=system.environ.get("PATH")) or "",
+    )
     target = Path.cwd() / file
     manifest = await exporter.export(target, chosen=projects)
     terminal.document(_document(manifest, target))

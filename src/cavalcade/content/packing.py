@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -75,16 +76,33 @@ def read_object(folder: Path) -> Callable[[str], bytes]:
     return ObjectStore(folder).read
 
 
-def pack_objects(folder: Path, roots: Iterable[str], into: Path) -> Pack:
+def pack_objects(folder: Path, roots: Iterable[str], into: Path, *, git: str = "") -> Pack:
     """Packs all that `roots` reach in the content store at `folder` into the existing folder `into`.
 
+    `git` is the program, if there is one: it takes over what is packed already and is many times faster on a long history.
     Raises ObjectMissing, naming what the store lacks; ContentError when it can't be written.
     """
     store = ObjectStore(folder)
     shallow = shallow_commits(folder)
     reached = reach(store.read, _header(store.repository.odb), roots, shallow)
-    pack, index = _write_pack(store.repository, reached, into)
+    pack, index = _packed_by_git(git, folder, reached, into) or _write_pack(store.repository, reached, into)
     return Pack(pack, index, len(reached), tuple(sorted(shallow & reached)))
+
+
+def _packed_by_git(git: str, folder: Path, names: Iterable[str], into: Path) -> tuple[Path, Path] | None:
+    """None when it can't or won't: then libgit2 does it, and says what is wrong."""
+    if not git:
+        return None
+    done = subprocess.run(
+        [git, "-C", str(folder), "pack-objects", "-q", str(into / "pack")],
+        input="".join(f"{name}\n" for name in sorted(names)),
+        env={"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    pack = into / f"pack-{done.stdout.strip()}.pack"
+    return (pack, pack.with_suffix(".idx")) if done.returncode == 0 and pack.exists() else None
 
 
 def _write_pack(repository: pygit2.Repository, names: Iterable[str], into: Path) -> tuple[Path, Path]:

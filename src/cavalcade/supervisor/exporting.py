@@ -39,16 +39,25 @@ _COMPRESSION = 3
 
 
 class Exporter:
-    """`content` says in which folder a project's content store lies; `program` who writes, for the manifest."""
+    """`content` says in which folder a project's content store lies; `program` who writes, for the manifest; `git` is that program,
+    if there is one."""
 
     def __init__(
-        self, ledger: Ledger, projects: Projects, content: Callable[[ProjectId], Path], clock: Clock, program: str
+        self,
+        ledger: Ledger,
+        projects: Projects,
+        content: Callable[[ProjectId], Path],
+        clock: Clock,
+        program: str,
+        *,
+        git: str = "",
     ) -> None:
         self._ledger = ledger
         self._projects = projects
         self._content = content
         self._clock = clock
         self._program = program
+        self._git = git
 
     async def export(self, file: Path, *, chosen: Collection[ProjectId] | None = None) -> Manifest:
         """Writes the record as it stands when this is called, with the content of the `chosen` projects (None: of all).
@@ -111,7 +120,7 @@ class Exporter:
         if not (roots := known | plans | set(references.values())):
             return part
         with tempfile.TemporaryDirectory(prefix="cavalcade-export-", dir=folder) as scratch:
-            pack = pack_objects(folder, roots, Path(scratch))
+            pack = pack_objects(folder, roots, Path(scratch), git=self._git)
             writer.file(pack_name(project, "pack"), pack.pack)
             writer.file(pack_name(project, "idx"), pack.idx)
         return msgspec.structs.replace(part, objects=pack.objects, shallow=pack.shallow)

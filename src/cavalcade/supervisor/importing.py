@@ -66,14 +66,16 @@ class Arrival:
         for origin, head in (await self._ledger.heads()).items():
             if origin == ours.origin or head.seq <= held[origin].seq:
                 await check_same(ours, origin, head)
+        if not await ours.read(limit=1):
+            return
         async for parcel in parcels(self._ledger, _seqs(held)):
-            for sealed in parcel.events:
-                body = parse_body(sealed.body.encode())
-                if await ours.find(body.event.id) is not None:
-                    raise ChainDiverged(
-                        f"event {body.originseq} of origin {body.origin} has an id that another event has here: {body.event.id}",
-                        hint="nothing was imported. `cavalcade verify` in both installations",
-                    )
+            events = [parse_body(sealed.body.encode()).event.id for sealed in parcel.events]
+            found = await asyncio.gather(*map(ours.find, events))
+            if taken := next((event for event, known in zip(events, found, strict=True) if known), None):
+                raise ChainDiverged(
+                    f"an event of origin {parcel.origin} has an id that another event has here: {taken}",
+                    hint="nothing was imported. `cavalcade verify` in both installations",
+                )
 
     async def take_over(
         self, ours: Ledger, projects: Projects, content: Callable[[ProjectId], Path], folders: Mapping[ProjectId, Path]
