@@ -99,7 +99,11 @@ async def restore(system: System, terminal: Terminal, asked: Asked) -> int:
 def _check(asked: Asked, target: Target) -> None:
     ways = [asked.into is not None, bool(asked.branch), asked.in_place]
     if sum(ways) != 1:
-        raise UsageError("where to restore to is not clear", expected="one of --into DIR, --branch NAME and --in-place")
+        raise UsageError(
+            "where to restore to is not clear",
+            expected="one of --into DIR, --branch NAME and --in-place",
+            hint="`cavalcade restore --help` shows what is possible",
+        )
     if asked.branch.startswith("-"):
         raise UsageError(
             f"{asked.branch!r} is no good name for a branch", expected="a name that doesn't begin with a dash"

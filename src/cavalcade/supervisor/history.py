@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from cavalcade.domain.run import RunState, fold
+from cavalcade.domain.run import RunState, evolve, fold
 from cavalcade.kernel.errors import NotRecorded, UsageError
 from cavalcade.kernel.ids import CommitId, ProjectId, RunId, TreeId, run_stream
 from cavalcade.ledger.port import Ledger
@@ -124,11 +124,21 @@ def _local(time: datetime) -> str:
 
 def moment_at(history: Sequence[Recorded], upto: Recorded) -> Moment:
     """The run just after `upto`, one of its events."""
-    state = fold(fact_of(recorded) for recorded in history if recorded.version <= upto.version)
+    return _just_after(fold(fact_of(recorded) for recorded in history if recorded.version <= upto.version), upto)
+
+
+def moments(history: Iterable[Recorded]) -> Iterator[Moment]:
+    """The run just after each of its events, for the price of one walk through them."""
+    state = RunState()
+    for recorded in history:
+        state = evolve(state, fact_of(recorded))
+        yield _just_after(state, recorded)
+
+
+def _just_after(state: RunState, upto: Recorded) -> Moment:
     task = state.tasks.get(upto.event.task)
-    tree = state.tree_for(upto.event.task)
     commit = task.commit if task and task.tree and task.status != "merged" else state.head
-    return Moment(upto.event.run, upto, state, commit, tree)
+    return Moment(upto.event.run, upto, state, commit, state.tree_for(upto.event.task))
 
 
 def tree_at(history: Sequence[Recorded], upto: Recorded) -> TreeId:
