@@ -36,8 +36,12 @@ _IN_ADDRESS = re.compile(r"://[^\s/?#:@]{0,100}+:([^\s/?#@]{8,200}+)@")
 _WORD = re.compile(r"[A-Za-z]?[a-z]*(?:[ _-][A-Za-z]?[a-z]*)*|[A-Z_]+|[0-9.:-]+|[~.]?/[\w./-]*")
 
 
+_PASSES = 4
+"""Where two secrets touched, the second begins a word only once the first is gone."""
+
+
 class Redacted(NamedTuple):
-    """`kinds` has one for each mark, in order; empty: the text is as it was."""
+    """`kinds` has one for each mark; empty: the text is as it was."""
 
     text: str
     kinds: tuple[str, ...]
@@ -81,10 +85,14 @@ class Redactor:
 
     def redact(self, text: str) -> Redacted:
         """Doing it again changes nothing. A JSON text stays one, with the same structure."""
-        found = self.find(text)
-        if not found:
-            return Redacted(text, ())
-        return Redacted(marked(text, found, 0, len(text)), tuple(secret.kind for secret in found))
+        kinds: list[str] = []
+        for _ in range(_PASSES):
+            found = self.find(text)
+            if not found:
+                break
+            text = marked(text, found, 0, len(text))
+            kinds += (secret.kind for secret in found)
+        return Redacted(text, tuple(kinds))
 
     def find(self, text: str) -> list[Found]:
         """The secrets of a text, in order, none overlapping another."""

@@ -13,7 +13,7 @@ LOOK_BACK = 512
 """Characters already given out that are looked at again: the name before a value, the mark before a key."""
 LARGEST = 64 * 1024
 """A secret that goes on for longer is given out as several marks."""
-_TOKEN_AT_END = re.compile(r"[A-Za-z0-9_+/=.~%-]{12,}\s*\Z")
+_TOKEN = re.compile(r"[A-Za-z0-9_+/=.~%-]{12}")
 
 
 class StreamRedactor:
@@ -37,7 +37,7 @@ class StreamRedactor:
         """What can be given out now; may be empty."""
         self._held += text
         line = self._held.rfind("\n") + 1
-        if line and _TOKEN_AT_END.search(self._held, max(line - HOLD, 0), line):
+        if _TOKEN.fullmatch(self._held[max(line - HOLD, 0) : line].rstrip()[-12:]):
             line = self._held.rfind("\n", 0, line - 1) + 1
         return self._give(max(line, len(self._held) - HOLD, 0))
 
@@ -62,7 +62,8 @@ class StreamRedactor:
         if begun is None:
             self._before = text[max(at - LOOK_BACK, 0) : at]
         else:  # what goes on is known for a secret by how it began, however far back that is
-            self._before = text[begun[0] : begun[1]] + text[max(at - _LINE, begun[1]) : at]
+            line = text.rfind("\n", begun[1], at - 1) + 1
+            self._before = text[begun[0] : begun[1]] + text[max(at - _LINE, begun[1], line) : at]
         return given
 
 

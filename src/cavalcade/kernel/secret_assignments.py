@@ -57,10 +57,11 @@ def find_assignments(text: str, lowered: str) -> Iterator[Found]:
             group = quoted.lastindex or 0
             if is_secret(quoted[group]):
                 yield Found(*quoted.span(group), ASSIGNED)
-        elif (bare := _BARE.match(text, name.end())) is not None and _is_bare_secret(
-            bare[0], code=name[0].endswith((" ", "\t")) or text[bare.end() : bare.end() + 1] in {",", ")"}
-        ):
-            yield Found(bare.start(), bare.start() + len(bare[0].rstrip(".:!?")), ASSIGNED)
+        elif (bare := _BARE.match(text, name.end())) is not None:
+            value = bare[0].rstrip(".:!?")
+            code = name[0].endswith((" ", "\t")) or text[bare.end() : bare.end() + 1] in {",", ")"}
+            if _is_bare_secret(value, code=code):
+                yield Found(bare.start(), bare.start() + len(value), ASSIGNED)
     if " -" in text:
         for option in _OPTION.finditer(text):
             if _is_bare_secret(option[1], code=False):

@@ -12,6 +12,7 @@ import binascii
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 
@@ -43,7 +44,10 @@ def _any(_value: str) -> bool:
 
 def looks_drawn(value: str) -> bool:
     """Digits among letters: drawn at random, not written by a person."""
-    return any(char.isdigit() for char in value) and any(char.isalpha() for char in value)
+    return _DIGIT.search(value) is not None and _LETTER.search(value) is not None
+
+
+_DIGIT, _LETTER = re.compile(r"[0-9]"), re.compile(r"[A-Za-z]")
 
 
 def _is_user_and_password(value: str) -> bool:
@@ -215,10 +219,38 @@ def find_wrapped(text: str, lowered: str, breaks: list[int]) -> Iterator[Found]:
     A line belongs to the token when there is none without it, or when it goes on as drawn as before.
     """
     for shape in shapes_in(text, lowered):
-        for found in _matches(shape, text) if shape.token else ():
+        if not shape.token:
+            continue
+        everywhere = chain(_matches(shape, text), _at_line_starts(shape, text, breaks), _in_lines(shape, text, breaks))
+        for found in everywhere:
             inner = breaks[bisect_right(breaks, found.start) : bisect_left(breaks, found.end)]
             if inner and (end := _end_of_wrapped(shape, text, found, inner)) > inner[0]:
                 yield found._replace(end=end)
+
+
+_LONGEST = 2048
+"""Characters of a token that began with a line and is wrapped."""
+
+
+def _at_line_starts(shape: Shape, text: str, breaks: list[int]) -> Iterator[Found]:
+    """Where a line began a word begins, whatever stands before it now."""
+    for start in breaks:
+        if match := shape.pattern.match(text[start : start + _LONGEST]):
+            group = 1 if shape.pattern.groups else 0
+            if shape.holds(match[group]):
+                yield Found(start + match.start(group), start + match.end(group), shape.kind)
+
+
+_LINES = 4
+
+
+def _in_lines(shape: Shape, text: str, breaks: list[int]) -> Iterator[Found]:
+    """In a few lines alone: where the last of them ended a word ends, whatever stands behind it now."""
+    edges = [0, *breaks, len(text)]
+    for first, start in enumerate(edges):
+        for end in edges[first + 2 : first + 1 + _LINES]:
+            for found in _matches(shape, text[start:end]):
+                yield Found(start + found.start, start + found.end, found.kind)
 
 
 _GOES_ON = 16
