@@ -54,6 +54,11 @@ class Terminal:
     def _data(self) -> Console:
         return _console(self.stdout)
 
+    @property
+    def columns(self) -> int:
+        """Of what data is written to; very many where nobody looks."""
+        return self._data.width
+
     def data(self, *renderables: RenderableType) -> None:
         """To stdout, for people; nothing when JSON was asked for."""
         if not self.json:

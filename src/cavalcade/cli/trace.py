@@ -19,9 +19,12 @@ from cavalcade.telemetry.otlp_json import otlp_line
 from cavalcade.telemetry.spans import Span
 from cavalcade.telemetry.tracing import spans
 
-_BAR = 40
-"""Columns of the time axis."""
+_BAR = (10, 60)
+"""Columns of the time axis, at least and at most."""
 _LABEL = 44
+"""Columns of the longest label."""
+_REST = 14
+"""Columns for the mark before a line and the time behind it."""
 _BATCH = 512
 _STYLES = {"ok": "green", "error": "red", "unset": "cyan"}
 _MARKS = {"ok": " ", "error": "!", "unset": " "}
@@ -42,7 +45,7 @@ async def trace(system: System, terminal: Terminal, text: str, into: Path | None
     terminal.document([_document(span) for span in sorted(found, key=lambda span: (span.start, span.parent != ""))])
     lines = list(waterfall(found))
     shown = [line for line in lines if everything or not _minor(line.span)]
-    terminal.data(*bars(shown, system.clock.now()))
+    terminal.data(*bars(shown, system.clock.now(), terminal.columns))
     if len(shown) < len(lines):
         terminal.say(
             f"{count(len(lines) - len(shown), 'span')} of edits and gates that went well left out: cavalcade trace {run} --all"
@@ -67,26 +70,39 @@ def waterfall(found: Sequence[Span]) -> Iterator[Line]:
         waiting += [Line(line.depth + 1, span) for span in reversed(below.get(line.span.id, []))]
 
 
-def bars(lines: Sequence[Line], now: datetime) -> list[Text]:
+def bars(lines: Sequence[Line], now: datetime, columns: int) -> list[Text]:
     """One line for each span: label, bar, how long it took, what went wrong. What is open lasts until now."""
     if not lines:
         return []
     first = min(line.span.start for line in lines)
     last = max(line.span.end or now for line in lines)
-    total_s = max((last - first).total_seconds(), 1e-6)
-    return [_bar(line, first, total_s, now) for line in lines]
+    labels = ["  " * line.depth + line.span.label for line in lines]
+    label_columns = min(max(map(len, labels)), _LABEL)
+    axis = _Axis(
+        first, max((last - first).total_seconds(), 1e-6), max(_BAR[0], min(_BAR[1], columns - label_columns - _REST))
+    )
+    return [
+        _bar(line.span, _shortened(label, label_columns), axis, now) for line, label in zip(lines, labels, strict=True)
+    ]
 
 
-def _bar(line: Line, first: datetime, total_s: float, now: datetime) -> Text:
-    span = line.span
+class _Axis(NamedTuple):
+    first: datetime
+    total_s: float
+    columns: int
+
+
+def _shortened(label: str, columns: int) -> str:
+    return label.ljust(columns) if len(label) <= columns else label[: columns - 1] + "…"
+
+
+def _bar(span: Span, label: str, axis: _Axis, now: datetime) -> Text:
     lasted_s = max(((span.end or now) - span.start).total_seconds(), 0.0)
-    left = min(int((span.start - first).total_seconds() / total_s * _BAR), _BAR - 1)
-    width = max(min(round(lasted_s / total_s * _BAR), _BAR - left), 1)
-    label = "  " * line.depth + span.label
-    shown = label if len(label) <= _LABEL else label[: _LABEL - 1] + "…"
-    text = Text(f"{_MARKS[span.status]} ", "red").append(f"{shown:<{_LABEL}} ")
-    text.append(" " * left).append(("█" if span.end else "░") * width, _STYLES[span.status])
-    text.append(" " * (_BAR - left - width)).append(f" {duration(lasted_s):>8}", "dim")
+    left = min(int((span.start - axis.first).total_seconds() / axis.total_s * axis.columns), axis.columns - 1)
+    width = max(min(round(lasted_s / axis.total_s * axis.columns), axis.columns - left), 1)
+    text = Text.assemble((_MARKS[span.status], "bold red"), f" {label} ", " " * left)
+    text.append(("█" if span.end else "░") * width, _STYLES[span.status])
+    text.append(" " * (axis.columns - left - width)).append(f" {duration(lasted_s):>8}", "dim")
     if span.end is None:
         text.append("  open", "yellow")
     return text.append(f"  {span.message}", "red" if span.status == "error" else "dim") if span.message else text

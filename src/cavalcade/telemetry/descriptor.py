@@ -22,7 +22,8 @@ def handed_over(number: int) -> int:
     A descriptor that came with the process stays open in programs it starts; one that anything in this process has opened does not
     (PEP 446). So a number that a database or a log has got meanwhile is never written to.
     """
-    hint = f"open it where the command is started: cavalcade ... --events-fd {number} {number}> events.jsonl"
+    own = max(number, _FIRST)
+    hint = f"open it where the command is started: cavalcade ... --events-fd {own} {own}> events.jsonl"
     if number < _FIRST:
         raise UsageError(
             f"events can't go to descriptor {number}: that is the terminal's", expected="3 or more", hint=hint
