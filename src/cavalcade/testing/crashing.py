@@ -14,7 +14,17 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from datetime import datetime
 from pathlib import Path
 
-from cavalcade.content.port import BlameLine, Change, CommitInfo, ContentStore, Entry, FileDiff, InPlace, Merge
+from cavalcade.content.port import (
+    BlameLine,
+    Change,
+    CommitInfo,
+    ContentStore,
+    Entry,
+    FileDiff,
+    FolderReader,
+    InPlace,
+    Merge,
+)
 from cavalcade.kernel.ids import BlobId, CommitId, EventId, OriginId, StreamId, TreeId
 from cavalcade.ledger.port import Ledger, OriginHead, Verification
 from cavalcade.protocol.envelope import Draft, Recorded, Sealed
@@ -131,6 +141,20 @@ class CrashingContent:
         base = self._content.import_repository(repo, include_uncommitted=include_uncommitted)
         self._fuse()
         return base
+
+    def folder(self, folder: Path) -> FolderReader:
+        return self._content.folder(folder)
+
+    def copy(self, base: Base, original: Path, into: Path) -> None:
+        self._fuse()
+        self._content.copy(base, original, into)
+        self._fuse()
+
+    def write_all(self, contents: Sequence[bytes]) -> list[BlobId]:
+        self._fuse()
+        blobs = self._content.write_all(contents)
+        self._fuse()
+        return blobs
 
     def write(self, data: bytes) -> BlobId:
         self._fuse()
