@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -67,3 +70,19 @@ class TestPostgresLedger(LedgerConformance, DamageConformance):
                 )
 
         return alter
+
+
+def test_a_third_store_runs_the_suite_as_the_documentation_shows(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "ledger.md").read_text(encoding="utf-8")
+    (example,) = (
+        block for block in re.findall(r"^```text\n(.*?)^```$", page, re.M | re.S) if "LedgerConformance" in block
+    )
+    (tmp_path / "test_my_ledger.py").write_text(example)
+    options = ["-q", "-o", "asyncio_mode=auto", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed is not None
+    assert int(passed[1]) > 60

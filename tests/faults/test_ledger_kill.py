@@ -21,7 +21,7 @@ from cavalcade.testing.crashing import CRASHED
 pytestmark = pytest.mark.faults
 
 CHILD = Path(__file__).with_name("ledger_child.py")
-KILLS = 240
+KILLS = 120
 
 
 def reopened(path: Path) -> SqliteLedger:
@@ -37,6 +37,7 @@ async def test_processes_killed_at_random_lose_nothing_acknowledged_and_double_n
     print(f"seed {work.seed}; `make soak` goes on for ten minutes")  # noqa: T201
     while work.kills < KILLS:
         await work.round()
+    work.verify()
     assert work.events > KILLS
 
 
