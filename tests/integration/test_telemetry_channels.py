@@ -13,17 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cavalcade.cli.channels import WatchedLedger, finish, start_pumps
-from cavalcade.kernel.ids import StreamId
+from cavalcade.kernel.ids import RunId, StreamId
 from cavalcade.ledger.memory import MemoryLedger
 from cavalcade.protocol.envelope import Recorded
+from cavalcade.protocol.events import RunAborted, encode
 from cavalcade.telemetry.backlog import HEADER, LEAST_LIMIT
 from cavalcade.telemetry.jsonfile import LineFile
 from cavalcade.telemetry.lines import DROPPED
+from cavalcade.telemetry.otlp import OtlpChannel
 from cavalcade.telemetry.sockets import SocketChannel
 from cavalcade.testing.clock import FakeClock, SeededEntropy
+from cavalcade.testing.collector import Collector
 from cavalcade.testing.events import Drafts
+from cavalcade.testing.runs import a_request
 
 A, B = StreamId("run/a"), StreamId("run/b")
 
@@ -342,3 +347,26 @@ async def test_a_command_that_records_nothing_ends_at_once_and_tells_nothing(eve
     pumps = await start_pumps(watched, [listing])
     assert await finish(pumps, watched, 60) == []
     assert listing.sent == []
+
+
+async def a_run_that_ended(ledger: MemoryLedger) -> list[Recorded]:
+    payloads = (a_request(), RunAborted(by="ada"))
+    drafts = Drafts(FakeClock(), SeededEntropy(3))
+    events = [replace(drafts.one(), type=one.TYPE, data=encode(one), run=RunId("a")) for one in payloads]
+    return await ledger.append(A, events)
+
+
+@pytest.mark.parametrize("status", [400, 500])
+async def test_spans_that_a_collector_refuses_are_kept_and_sent_again(events: Events, status: int) -> None:
+    recorded = await a_run_that_ended(events.ledger)
+    with Collector(lambda number: status if number == 1 else 200) as collector:
+        channel = OtlpChannel(collector.address, lambda one: events.ledger.read(stream=A, limit=one.version - 1))
+        sending = asyncio.create_task(channel.send(recorded[-1]))
+        await asyncio.sleep(0)  # the exporter blocks this loop, which is the channel's own
+        assert str(status) in channel.trouble()
+        assert collector.spans == []
+        await sending
+        assert channel.trouble() == ""
+    await channel.aclose()
+    assert {span.name for span in collector.spans} == {"run", "plan"}
+    assert len(collector.spans) == 2
