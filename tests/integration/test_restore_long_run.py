@@ -23,10 +23,12 @@ from cavalcade.kernel.ids import TreeId
 from cavalcade.protocol import events as e
 from cavalcade.protocol.events import Payload, decode
 from cavalcade.supervisor.history import Nth, moment_of_run, moments
+from cavalcade.supervisor.locating import locate
 from cavalcade.testing.long_runs import Files, LongRun, Made, long_run
 
 EVENTS = 10_000
 SAMPLED = 997
+LOCATED = 3
 
 _Nested = dict[str, "_Nested | tuple[int, str]"]
 
@@ -170,6 +172,11 @@ async def test_every_event_of_a_run_of_ten_thousand_is_restored(tmp_path: Path) 
             assert hashed.name() == moment.tree, f"#{moment.event.version} {payload.TYPE}"
         if moment.event.version % SAMPLED == 0:
             await check_sample(made, moment.event.version, moment.tree, folder, tmp_path)
+        if moment.event.version % LOCATED == 0:
+            located = await locate(made.ledger, made.run, Nth(moment.event.version))
+            assert located is not None
+            assert located.event == moment.event
+            assert located.view[1:] == (moment.commit, moment.tree)
         kinds.add(payload.TYPE)
         trees.add(moment.tree)
     assert len(trees) > EVENTS / 10

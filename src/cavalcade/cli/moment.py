@@ -28,16 +28,24 @@ class At(NamedTuple):
 async def find_moment(system: System, what: str, at: str) -> At:
     """Of a run, or the latest of a project; the last one when `at` is empty. Raises NotRecorded, UsageError."""
     when = parse_when(at or "last", system.clock.now())
-    if not _like_a_folder(what):
-        try:
-            run = choose_run(what, await system.runs.list())
-            return At(run, await moment_of_run(system.runs, run, when))
-        except NotRecorded:
-            if await _project(system, what) is None:
-                raise
+    run = await named_run(system, what)
+    if run is not None:
+        return At(run, await moment_of_run(system.runs, run, when))
     project, folder = await project_named(system, what)
     moment = await moment_of_project(system.ledger, system.runs, project, when)
     return At(moment.run, moment, project, folder)
+
+
+async def named_run(system: System, what: str) -> RunId | None:
+    """The run that is meant; None where a project is named. Raises NotRecorded, UsageError."""
+    if _like_a_folder(what):
+        return None
+    try:
+        return choose_run(what, await system.runs.list())
+    except NotRecorded:
+        if await _project(system, what) is None:
+            raise
+        return None
 
 
 async def project_named(system: System, what: str) -> tuple[ProjectId, Path | None]:

@@ -13,16 +13,28 @@ from cavalcade.cli.compose import System
 from cavalcade.cli.cut import restore_everything
 from cavalcade.cli.failures import DONE
 from cavalcade.cli.find import top_folder
-from cavalcade.cli.moment import find_moment, project_named
+from cavalcade.cli.moment import find_moment, named_run, project_named
 from cavalcade.cli.report import Whole
 from cavalcade.cli.rewind import empty_folder
 from cavalcade.cli.terminal import Terminal
 from cavalcade.kernel.errors import UsageError
 from cavalcade.kernel.ids import CommitId, EventId, ProjectId, RunId, TreeId
 from cavalcade.protocol.envelope import Recorded
+from cavalcade.supervisor.history import parse_when
+from cavalcade.supervisor.locating import locate
 from cavalcade.supervisor.project_stream import ProjectStream
 from cavalcade.supervisor.saving import find_saved, saved_in
-from cavalcade.supervisor.targets import Everything, OfAgent, OfTask, Target, agent_at, parse_target, task_at
+from cavalcade.supervisor.targets import (
+    Everything,
+    OfAgent,
+    OfTask,
+    Target,
+    TheMoment,
+    View,
+    agent_at,
+    parse_target,
+    task_at,
+)
 from cavalcade.supervisor.timeline import count, row_of
 
 _SHOWN = 4
@@ -157,22 +169,38 @@ async def _place(system: System, terminal: Terminal, asked: Asked, found: _Found
 
 
 async def _recorded(system: System, asked: Asked, target: Target) -> _Found:
+    if isinstance(target, TheMoment) and (found := await _located(system, asked)):
+        return found
     at = await find_moment(system, asked.what, asked.at)
-    event, commit, tree, whose = at.moment.event, at.moment.commit, at.moment.tree, ""
+    event, view, whose = at.moment.event, View(at.moment.event, at.moment.commit, at.moment.tree), ""
     if isinstance(target, OfTask | OfAgent):
         history = await system.runs.history(at.run)
         if isinstance(target, OfTask):
-            event, commit, tree = task_at(history, event, target.task)
-            whose = f"task {target.task} at "
+            view, whose = task_at(history, event, target.task), f"task {target.task} at "
         else:
-            event, commit, tree = agent_at(history, event, target.agent)
-            whose = f"what {target.agent} saw at "
-    row = row_of(event)
+            view, whose = agent_at(history, event, target.agent), f"what {target.agent} saw at "
     start = at.moment.state.start
     assert start is not None  # the moment is of a run that has begun
-    repository = at.folder or Path(start.repository)
-    said = f"{whose}#{row.version} of run {at.run} ({row.text})"
-    return _Found(start.project, repository, commit, tree, said, at.run, event)
+    said = f"{whose}{_said(view.event, at.run)}"
+    return _Found(start.project, at.folder or Path(start.repository), view.commit, view.tree, said, at.run, view.event)
+
+
+async def _located(system: System, asked: Asked) -> _Found | None:
+    """Without reading the run's whole history; None where that has to be."""
+    run = await named_run(system, asked.what)
+    when = parse_when(asked.at or "last", system.clock.now())
+    found = await locate(system.ledger, run, when) if run else None
+    if run is None or found is None:
+        return None
+    repository = await system.projects.folder(found.start.project) or found.start.repository
+    _, commit, tree = found.view
+    said = _said(found.event, run)
+    return _Found(found.start.project, Path(repository), commit, tree, said, run, found.event)
+
+
+def _said(event: Recorded, run: RunId) -> str:
+    row = row_of(event)
+    return f"#{row.version} of run {run} ({row.text})"
 
 
 async def _saved(system: System, asked: Asked) -> _Found:
