@@ -7,6 +7,7 @@ can't be found where it lies now.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from projects import Project, a_project, files_of, git, state_of
+from projects import Project, a_project, files_of, git, state_of, wait_until
 
 from cavalcade.kernel.clock import SystemClock
 from cavalcade.kernel.entropy import SystemEntropy
@@ -192,6 +193,44 @@ def test_an_export_without_git_at_hand_holds_the_same_objects(shop: Project, tmp
     other = elsewhere(shop, tmp_path, name="third/shop", home="home-c")
     imported(other, tmp_path / "y")
     assert imported(other, tmp_path / "x")["projects"][0]["objects"] == 0
+
+
+def test_a_recording_and_work_that_was_saved_go_along(shop: Project, tmp_path: Path) -> None:
+    done = shop.process("record", "--repo", str(shop.folder), "--", "sh", "-c", "echo recorded > new.txt")
+    assert done.status == 0, done
+    (shop.folder / "README.md").write_text("precious\n")
+    assert shop("restore", "last", "--in-place").status == 0
+    there = elsewhere(shop, tmp_path)
+    imported(there, exported(shop, tmp_path / "x"), *moved_from(shop, there))
+    project = there("ledger", "import", str(tmp_path / "x"), "--json").data["projects"][0]["project"]
+    run = run_of(shop)
+    assert there("show", run, "--json").data["repository"] == str(there.folder)
+    assert there("diff", run).out == shop("diff", run).out != ""
+    assert there("restore", run, "--at", "last", "--branch", "recorded").status == 0
+    assert git(there.folder, "show", "recorded:new.txt") == "recorded\n"
+    saved = there("restore", project, "--saved", "last", "--branch", "saved")
+    assert saved.status == 0, saved
+    assert git(there.folder, "show", "saved:README.md") == "precious\n"
+
+
+def test_a_recording_whose_recorder_is_elsewhere_is_ended_without_a_look_at_what_lies_here(
+    shop: Project, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "until")
+    until = os.open(tmp_path / "until", os.O_RDWR)
+    command = ("sh", "-c", f"echo x > new.txt; read _ < {tmp_path / 'until'}")
+    with shop.start("record", "--in-place", "--repo", str(shop.folder), "--", *command) as recorder:
+        wait_until(lambda: "files.changed" in shop("log", "last").out, "the change on record")
+        recorder.kill()
+        os.close(until)
+    there = elsewhere(shop, tmp_path)
+    imported(there, exported(shop, tmp_path / "x"), *moved_from(shop, there))
+    (there.folder / "README.md").write_text("mine\n")
+    assert there("runs", "--all", "--json").data[0]["phase"] == "recording"
+    there("resume", "last")
+    assert there("runs", "--all", "--json").data[0]["phase"] == "completed"
+    assert "mine" not in there("diff", "last").out
+    assert "new.txt" in there("diff", "last").out
 
 
 def test_content_of_one_project_can_be_chosen(shop: Project, tmp_path: Path) -> None:

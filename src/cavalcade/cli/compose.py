@@ -174,8 +174,10 @@ class System:
             recording = state.recording
             assert recording is not None  # only recordings are ended like this
             recorder = Recorder(self.runs, self.content_of(state), self.clock, NoSessions())
-            folder = Path(recording.repository) if recording.in_place else self.folder.workspace(run)
-            await recorder.finish(run, folder)
+            # What was recorded on another installation can't be looked at here, even if its project lies here now.
+            ours = (await self.runs.history(run))[0].origin == self.ledger.origin
+            in_place = recording.in_place and ours
+            await recorder.finish(run, Path(recording.repository) if in_place else self.folder.workspace(run))
             await self._discard_workspace(run)
 
     async def _discard_workspace(self, run: RunId) -> None:

@@ -17,7 +17,6 @@ from cavalcade.cli.failures import error_text
 from cavalcade.cli.find import top_folder
 from cavalcade.cli.report import Whole
 from cavalcade.cli.terminal import Terminal
-from cavalcade.config.paths import project_id
 from cavalcade.kernel.ids import RunId
 from cavalcade.recorder.backlog import Channel
 from cavalcade.recorder.program import Running, Streams
@@ -56,7 +55,7 @@ async def record(system: System, terminal: Terminal, asked: Asked) -> int:
     order = Order(
         run=run,
         command=asked.command,
-        project=project_id(repository),
+        project=await system.projects.at(repository),
         repository=repository,
         inside=here.relative_to(repository),
         workspace=None if asked.in_place else system.folder.workspace(run),

@@ -207,7 +207,7 @@ async def _saved(system: System, asked: Asked) -> _Found:
     project, folder = await project_named(system, asked.what)
     history = await ProjectStream(system.ledger, system.clock, system.entropy).history(project)
     work = find_saved(saved_in(history), asked.saved).work
-    repository = folder or Path(work.repository)
+    repository = folder or Path(await system.projects.folder(project) or work.repository)
     return _Found(project, repository, work.commit, work.tree, f"saved work {work.name}", RunId(""), None)
 
 

@@ -87,9 +87,13 @@ class RunService:
 
     async def located(self, state: RunState) -> RunState:
         """With the folder in which its project lies on this installation, where that isn't the one it was asked for in."""
-        if state.request is None or (folder := await self._projects.folder(state.request.project)) is None:
+        if state.start is None or (folder := await self._projects.folder(state.start.project)) is None:
             return state
-        return replace(state, request=replace(state.request, repository=folder))
+        if state.request is not None:
+            state = replace(state, request=replace(state.request, repository=folder))
+        if state.recording is not None:
+            state = replace(state, recording=replace(state.recording, repository=folder))
+        return state
 
     async def history(self, run: RunId) -> list[Recorded]:
         """All events of a run, oldest first; `version` is an event's number in the run. Raises NotRecorded."""
