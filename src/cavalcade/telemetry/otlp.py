@@ -18,6 +18,7 @@ from cavalcade.telemetry.spans import Span
 from cavalcade.telemetry.tracing import Trace
 
 if TYPE_CHECKING:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -73,14 +74,10 @@ class OtlpChannel:
                 expected="the extra `otel`",
                 hint="pip install 'cavalcade[otel]', or write them to a file: --otlp-file PATH",
             )
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-
         self._heard = _Heard()
         logging.getLogger(_LOGGER).addHandler(self._heard)
-        traces = None if endpoint is None else endpoint.rstrip("/").removesuffix("/v1/traces") + "/v1/traces"
-        self._exporter = OTLPSpanExporter(endpoint=traces)
-        self._resource = Resource.create(SERVICE).merge(OTELResourceDetector().detect())
+        self._endpoint = None if endpoint is None else endpoint.rstrip("/").removesuffix("/v1/traces") + "/v1/traces"
+        self._exporter: OTLPSpanExporter | None = None
         self._tracer = Tracer(earlier)
         self._unsent: list[Span] = []
         self._sent_at = 0.0
@@ -106,9 +103,14 @@ class OtlpChannel:
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     def _export(self, batch: Sequence[Span]) -> bool:
+        """The exporter takes a quarter of a second to import: only a command that has something to send waits for it, in this thread."""
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace.export import SpanExportResult
 
-        done = self._exporter.export([_readable(span, self._resource) for span in batch])
+        if self._exporter is None:
+            self._exporter = OTLPSpanExporter(endpoint=self._endpoint)
+        resource = _resource()
+        done = self._exporter.export([_readable(span, resource) for span in batch])
         return done is SpanExportResult.SUCCESS
 
     def trouble(self) -> str:
@@ -116,7 +118,8 @@ class OtlpChannel:
 
     def interrupt(self) -> None:
         self._heard.setLevel(logging.CRITICAL)  # that it is interrupted is not what went wrong
-        self._exporter.shutdown()
+        if self._exporter is not None:
+            self._exporter.shutdown()
 
     async def aclose(self) -> None:
         logging.getLogger(_LOGGER).removeHandler(self._heard)
@@ -138,6 +141,13 @@ def installed() -> bool:
         return importlib.util.find_spec("opentelemetry.exporter.otlp.proto.http") is not None
     except ModuleNotFoundError:
         return False
+
+
+def _resource() -> Resource:
+    """Who sends, as OpenTelemetry's own variables say it before we do."""
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+
+    return Resource.create(SERVICE).merge(OTELResourceDetector().detect())
 
 
 def _readable(span: Span, resource: Resource) -> ReadableSpan:
