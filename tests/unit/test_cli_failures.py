@@ -14,6 +14,7 @@ from cavalcade.cli.terminal import Terminal
 from cavalcade.kernel.errors import CavalcadeError, LedgerDamaged, SymbolNotFound
 from cavalcade.kernel.ids import RunId
 from cavalcade.protocol.problem import problem_document
+from cavalcade.testing.secrets_corpus import tokens
 
 ERROR = SymbolNotFound(
     "no symbol [bold]m:x[/bold]", expected="module:name", hint="try [m:y]", places=("m.py:3", ":smile: [red]")
@@ -112,3 +113,18 @@ def test_without_a_command_the_help_goes_to_stderr_as_wrong_usage() -> None:
     assert command_line([], terminal) == 2
     assert "Commands:" in err.getvalue()
     assert out.getvalue() == ""
+
+
+def test_a_failure_shows_no_secret_on_the_terminal_in_json_or_in_the_kept_traceback(tmp_path: Path) -> None:
+    key, _ = tokens()["GitHub, classic"]
+    environ = {"CAVALCADE_HOME": str(tmp_path), "SHOP_TOKEN": "value-of-shop-1"}
+    terminal, out, err = a_terminal(environ)
+    terminal.json = True
+    report_failure(terminal, SymbolNotFound(f"no {key}", hint="not value-of-shop-1", places=(f"m.py:{key}",)))
+    report_defect(terminal, ValueError(f"can't use {key}"))
+    kept = [path.read_text() for path in tmp_path.glob("cache/defects/*")]
+    assert len(kept) == 1
+    for told in (out.getvalue(), err.getvalue(), *kept):
+        assert key not in told
+        assert "value-of-shop-1" not in told
+        assert "[redacted:github-token]" in told

@@ -119,6 +119,7 @@ STORES = {"MemoryLedger", "SqliteLedger", "PostgresLedger", "PostgresqlLedger"}
 MAY_OPEN = {
     "cli/compose.py": "wraps it",
     "cli/doctor.py": "looks, and appends nothing",
+    "replay/tape.py": "in memory, for as long as a replay takes",
     "cli/transfer.py": "takes in what was redacted where it was appended",
 }
 

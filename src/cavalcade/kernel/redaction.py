@@ -21,7 +21,14 @@ from typing import NamedTuple
 from urllib.parse import quote, quote_plus
 
 from cavalcade.kernel.secret_assignments import ASSIGNED, WORDS, find_assignments
-from cavalcade.kernel.secret_shapes import Found, find_private_keys, find_shapes, find_wrapped, is_placeholder
+from cavalcade.kernel.secret_shapes import (
+    Found,
+    find_private_keys,
+    find_shapes,
+    find_wrapped,
+    is_placeholder,
+    shapes_in,
+)
 from cavalcade.kernel.text_views import joined, views
 
 LEAST = 8
@@ -33,6 +40,9 @@ _CREDENTIAL = re.compile(
 )
 _PUBLIC = re.compile(r"^GPG_KEY$|PUBLIC|_(?:FILE|PATH|DIR|URL|NAME|ID|SOCK)$", re.IGNORECASE)
 _IN_ADDRESS = re.compile(r"://[^\s/?#:@]{0,100}+:([^\s/?#@]{8,200}+)@")
+_REWRITTEN = re.compile(r"\\[ux/]|\x1b")
+"""Escapes within which a word of a secret may be hidden."""
+_JOINTS = re.compile(r"\\++(?:[nrt]|\")(?:\\++[nrt])*+[ ]*+|[\r\n]++[ \t]*+")
 _WORD = re.compile(r"[A-Za-z]?[a-z]*(?:[ _-][A-Za-z]?[a-z]*)*|[A-Z_]+|[0-9.:-]+|[~.]?/[\w./-]*")
 
 
@@ -78,6 +88,10 @@ class Redactor:
             kind = "configured:" + re.sub(r"[^A-Za-z0-9_]", "_", name)
             for written in _ways_to_write(value):
                 self._needles.setdefault(written, kind)
+        self._in_escapes = any(
+            not needle.isprintable() or not needle.isascii() or set(needle) & {'"', "'", "\\"}
+            for needle in self._needles
+        )
 
     def also(self, configured: Mapping[str, str]) -> Redactor:
         """One that knows these, too."""
@@ -96,6 +110,8 @@ class Redactor:
 
     def find(self, text: str) -> list[Found]:
         """The secrets of a text, in order, none overlapping another."""
+        if not self._may_hold(text):
+            return []
         found: list[Found] = []
         for view in views(text):
             found += (
@@ -107,6 +123,21 @@ class Redactor:
                     for secret in self._find_wrapped(flat.text, flat.breaks)
                 )
         return _merged(found) if found else found
+
+    def _may_hold(self, text: str) -> bool:
+        """Whether to look closely: said in microseconds, and never no of a text with a secret, however that is escaped or wrapped."""
+        if "\\" in text or "\n" in text or "\x1b" in text:
+            if self._in_escapes or _REWRITTEN.search(text):
+                return True
+            text = f"{text}\0{_without_joints(text)}"
+        lowered = text.lower()
+        for needle in self._needles:
+            if needle in text:
+                return True
+        for word in WORDS:
+            if word in lowered:
+                return True
+        return next(shapes_in(text, lowered), None) is not None
 
     def _find(self, text: str) -> Iterator[Found]:
         lowered = text.lower()
@@ -127,6 +158,13 @@ class Redactor:
                 end = start + len(needle)
                 yield Found(start, end, kind)
                 start = text.find(needle, end)
+
+
+def _without_joints(text: str) -> str:
+    """Without escapes, and line breaks, at which a word may be interrupted. In JSON without indents that is a matter of substrings."""
+    if "\n" in text or "\\n " in text or "\\t" in text:
+        return _JOINTS.sub("", text)
+    return text.replace("\\n", "").replace("\\r", "").replace("\\", "")
 
 
 def _ways_to_write(value: str) -> dict[str, None]:

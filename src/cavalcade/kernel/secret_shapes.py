@@ -113,10 +113,13 @@ SHAPES: tuple[Shape, ...] = (
     _shape("google-key", "AIza", rf"{_L}AIza{_URLSAFE}{{35}}(?!{_URLSAFE})"),
     _shape("google-secret", "GOCSPX-", rf"{_L}GOCSPX-{_URLSAFE}{{28,}}+"),
     _shape("google-token", "ya29.", rf"{_L}ya29\.{_URLSAFE}{{20,}}+"),
-    _shape("slack-token", "xox", rf"{_L}xox[abceoprs]-[A-Za-z0-9-]{{10,}}+", looks_drawn),
+    *(
+        _shape("slack-token", word, rf"{_L}{word}[A-Za-z0-9-]{{10,}}+", looks_drawn)
+        for word in ("xoxb-", "xoxp-", "xoxa-", "xoxs-", "xoxr-", "xoxe-", "xoxc-", "xoxo-")
+    ),
     _shape("slack-token", "xapp-", rf"{_L}xapp-[0-9]-[A-Za-z0-9-]{{20,}}+"),
     _shape(
-        "slack-webhook", "hooks.slack.com/", r"hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9/]{20,}+)"
+        "slack-webhook", "hooks.slack.com", r"hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9/]{20,}+)"
     ),
     *(_shape("stripe-key", word, rf"{_L}[sr]{word}[A-Za-z0-9]{{16,}}+") for word in ("k_live_", "k_test_")),
     _shape("stripe-secret", "whsec_", rf"{_L}whsec_[A-Za-z0-9+/=]{{24,}}+"),
@@ -144,7 +147,7 @@ SHAPES: tuple[Shape, ...] = (
     _shape("jwt", "eyJ", rf"{_W}eyJ{_URLSAFE}{{8,4096}}+\.eyJ{_URLSAFE}{{4,8192}}+(?:\.{_URLSAFE}*+){{1,4}}+"),
     _shape(
         "url-password",
-        "://",
+        "@",
         r"://[^\s/?#:@\"'<>\\]{0,100}+:([^\s/?#@\"'<>\\]{1,200}+)@",
         _is_password,
         token=False,
@@ -157,10 +160,10 @@ SHAPES: tuple[Shape, ...] = (
         looks_drawn,
         token=False,
     ),
-    _shape("bearer-token", "bearer", r"(?i:bearer)[ \t]{1,4}+([A-Za-z0-9._~+/=-]{16,}+)", _is_bearer, token=False),
+    _shape("bearer-token", "bearer ", r"(?i:bearer)[ \t]{1,4}+([A-Za-z0-9._~+/=-]{16,}+)", _is_bearer, token=False),
     _shape(
         "basic-credentials",
-        "basic",
+        "basic ",
         r"\b[Bb]asic[ \t]{1,4}+([A-Za-z0-9+/]{8,}+={0,2}+)",
         _is_user_and_password,
         token=False,
@@ -171,15 +174,16 @@ _BY_WORD: dict[str, tuple[Shape, ...]] = {
     word: tuple(shape for shape in SHAPES if shape.word == word)
     for word in dict.fromkeys(shape.word for shape in SHAPES)
 }
+_SIGNS = "_-.= "
 _WITH_CAPITALS = tuple(word for word in _BY_WORD if word != word.lower())
-_PLAIN = tuple(word for word in _BY_WORD if word == word.lower() and word[-1] not in "_-.")
+_PLAIN = tuple(word for word in _BY_WORD if word == word.lower() and word[-1] not in _SIGNS)
 _BEFORE: dict[str, dict[str, tuple[str, ...]]] = {
     sign: {
         word[-3:-1]: tuple(other for other in _BY_WORD if other.endswith(word[-3:]))
         for word in _BY_WORD
         if word == word.lower() and word.endswith(sign)
     }
-    for sign in "_-."
+    for sign in _SIGNS
 }
 """Words that end in a sign, by the two characters before it. Splitting a text at the sign costs less than looking for each of them."""
 
