@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Protocol
 
 from cavalcade.domain.run import Effect, Fail, Fork, RequestRun, RunState, WaitForHuman, pending
 from cavalcade.kernel.errors import CavalcadeError, Refused, UsageError
@@ -13,13 +14,18 @@ from cavalcade.protocol.job import Job
 from cavalcade.replay.tape import Group, Lane, Tape
 from cavalcade.supervisor.runs import RunService
 from cavalcade.supervisor.supervise import Supervisor, problem_of
-from cavalcade.worker.worker import Worker
+
+
+class Carrier(Protocol):
+    """Carries out jobs on the record, as a worker does."""
+
+    async def carry_out(self, job: Job) -> None: ...
 
 
 class Player:
     """Does for each group of events what led to it. `runs` records on `tape`, which says what comes next and what is different."""
 
-    def __init__(self, run: RunId, tape: Tape, runs: RunService, supervisor: Supervisor, worker: Worker) -> None:
+    def __init__(self, run: RunId, tape: Tape, runs: RunService, supervisor: Supervisor, worker: Carrier) -> None:
         self._run = run
         self._tape = tape
         self._runs = runs

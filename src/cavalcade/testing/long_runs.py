@@ -20,12 +20,17 @@ from cavalcade.domain.run import (
     Approve,
     Command,
     Complete,
+    DoTask,
+    Effect,
+    ExploreTask,
     JudgeTask,
     ProposePlan,
     RecordExploration,
     RecordPublished,
     RunState,
     StartTask,
+    VerifyTask,
+    pending,
 )
 from cavalcade.gates.port import Gate, Judgement, Question
 from cavalcade.gates.run import judge
@@ -263,38 +268,49 @@ class _Driver:
         await self._do(Complete())
 
     async def _pair(self, tasks: Sequence[TaskId]) -> None:
+        """Both at once, then one by one whatever the rules say is owed, until both are merged."""
         for task in tasks:
             await self._do(StartTask(task, 1))
         await asyncio.gather(*(self._coder.work(self.run, task, 1) for task in tasks))
-        for task in tasks:
+        state = await self._runs.load(self.run)
+        while any(state.tasks[task].status != "merged" for task in tasks):
+            await self._next(state, pending(state)[0])
             state = await self._runs.load(self.run)
-            residual = state.tasks[task].spec.residual
-            if residual:
-                await self._do(await self._verdict(state, task, "failed"))
-                await self._do(RecordExploration(task, 1, "what was left out is needed", (), residual))
-                await self._do(StartTask(task, 2))
-                await self._coder.work(self.run, task, 2)
-                state = await self._runs.load(self.run)
-            await self._do(await self._verdict(state, task, "passed"))
 
-    async def _verdict(self, state: RunState, name: TaskId, verdict: Verdict) -> JudgeTask:
-        task = state.tasks[name]
-        assert task.proposed_at is not None  # it has just been proposed
-        merge = self._content.merge(task.start_tree, state.head_tree, task.tree)
-        assert merge.tree is not None  # the halves don't meet
-        gates: list[Gate] = [Verdicts("tests", verdict)]
-        question = Question(state.head_tree, merge.tree, ())
-        receipts = tuple(await judge(gates, question, self._content, self._clock))
-        commit: CommitId | None = None
-        if verdict == "passed":
-            commit = self._content.commit_tree(
-                [state.head], merge.tree, message=f"task {name}", trailers={}, when=task.proposed_at
-            )
-        tree = merge.tree if commit else None
-        return JudgeTask(name, task.attempt, state.head, receipts, commit, tree, "" if commit else "2 tests failed")
+    async def _next(self, state: RunState, effect: Effect) -> None:
+        match effect:
+            case DoTask(task=task, attempt=attempt, started=True):
+                await self._coder.work(self.run, task, attempt)
+            case DoTask(task=task, attempt=attempt):
+                await self._do(StartTask(task, attempt))
+            case VerifyTask(task=task, attempt=attempt):
+                bounces = attempt == 1 and state.tasks[task].spec.residual
+                await self._do(await judged(self._content, self._clock, state, task, "failed" if bounces else "passed"))
+            case ExploreTask(task=task, attempt=attempt):
+                residual = state.tasks[task].spec.residual
+                await self._do(RecordExploration(task, attempt, "what was left out is needed", (), residual))
+            case other:
+                raise AssertionError(f"{other} is owed while tasks are under way")
 
     async def _do(self, command: Command) -> RunState:
         return await self._runs.execute(self.run, command)
+
+
+async def judged(content: ContentStore, clock: Clock, state: RunState, name: TaskId, verdict: Verdict) -> JudgeTask:
+    """What becomes of a proposal when its tests come out like that."""
+    task = state.tasks[name]
+    assert task.proposed_at is not None  # it has just been proposed
+    merge = content.merge(task.start_tree, state.head_tree, task.tree)
+    assert merge.tree is not None  # the halves don't meet
+    gates: list[Gate] = [Verdicts("tests", verdict)]
+    receipts = tuple(await judge(gates, Question(state.head_tree, merge.tree, ()), content, clock))
+    commit: CommitId | None = None
+    if verdict == "passed":
+        commit = content.commit_tree(
+            [state.head], merge.tree, message=f"task {name}", trailers={}, when=task.proposed_at
+        )
+    tree = merge.tree if commit else None
+    return JudgeTask(name, task.attempt, state.head, receipts, commit, tree, "" if commit else "2 tests failed")
 
 
 class _TakingTurns:
