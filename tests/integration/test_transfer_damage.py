@@ -46,7 +46,7 @@ def refused(there: Project, file: Path) -> dict[str, Any]:
     said = there("ledger", "import", str(file), "--json")
     assert said.status == 6, said
     assert there("runs", "--all", "--json").data == []
-    left = [name for name in state_of(there.home) if name.startswith(("projects", "cache/imports/"))]
+    left = [name for name in state_of(there.home) if name.startswith(("projects", "cache/imports/import-"))]
     assert left == []
     return said.data
 

@@ -34,6 +34,7 @@ def test_a_killed_import_leaves_no_event_without_its_content_and_is_finished_by_
         if there("runs", "--all", "--json").data:
             assert there("diff", "last").out == told, step
         assert there("ledger", "import", str(tmp_path / "x"), "--json").status == 0, step
+        assert [path.name for path in (there.home / "cache/imports").iterdir()] == ["lock"], step
         assert (there("verify").status, there("diff", "last").out) == (0, told), step
         shutil.rmtree(there.home)
         step += 1

@@ -8,10 +8,11 @@ finishes it.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -123,8 +124,7 @@ async def arrived(file: Path, scratch: Path, open_ledger: Callable[[Path], Ledge
     """
     reader = Reader(file)
     try:
-        folder = await asyncio.to_thread(_new_folder, scratch)
-        try:
+        with _own_folder(scratch) as folder:
             ledger = await asyncio.to_thread(open_ledger, folder / "ledger.sqlite3")
             try:
                 inventory = await _take_in(reader, ledger)
@@ -136,18 +136,36 @@ async def arrived(file: Path, scratch: Path, open_ledger: Callable[[Path], Ledge
                 yield Arrival(reader.manifest, ledger, inventory, packs)
             finally:
                 await ledger.aclose()
-        finally:
-            await asyncio.to_thread(shutil.rmtree, folder)
     finally:
         reader.close()
 
 
-def _new_folder(scratch: Path) -> Path:
-    try:
-        scratch.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix="import-", dir=scratch))
-    except OSError as exc:
-        raise LedgerUnwritable(f"{scratch} can't be used: {exc.strerror}", hint="make room for what arrives") from exc
+@contextmanager
+def _own_folder(scratch: Path) -> Generator[Path]:
+    """A new folder below `scratch`, locked while it is used; what killed imports left behind is removed. Raises LedgerUnwritable."""
+    with ExitStack() as used:
+        try:
+            scratch.mkdir(parents=True, exist_ok=True)
+            with _locked(scratch / "lock"):
+                for left in scratch.glob("import-*"):
+                    with suppress(BlockingIOError), _locked(left / "lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
+                        shutil.rmtree(left)
+                folder = Path(tempfile.mkdtemp(prefix="import-", dir=scratch))
+                used.enter_context(_locked(folder / "lock"))
+        except OSError as exc:
+            raise LedgerUnwritable(
+                f"{scratch} can't be used: {exc.strerror}", hint="make room for what arrives"
+            ) from exc
+        used.callback(shutil.rmtree, folder)
+        yield folder
+
+
+@contextmanager
+def _locked(path: Path, how: int = fcntl.LOCK_EX) -> Generator[None]:
+    """Held by the kernel, so it goes when the process goes, however it ends. Raises OSError, BlockingIOError when it isn't to wait."""
+    with path.open("ab") as file:
+        fcntl.flock(file, how)
+        yield
 
 
 async def _take_in(reader: Reader, ledger: Ledger) -> Inventory:
