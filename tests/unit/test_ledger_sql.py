@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+from cavalcade.kernel.ids import StreamId
+from cavalcade.ledger.sqlite import SqliteLedger
 from cavalcade.ledger.sqlite_check import SEGMENT
 from cavalcade.ledger.sqlite_database import Migration, connect, migrations, number, prepare, queries, schema
 from cavalcade.testing.clock import FakeClock, SeededEntropy
+from cavalcade.testing.events import Drafts
 
 
 def shape(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
@@ -57,6 +61,27 @@ def test_an_older_file_is_brought_forward_and_keeps_its_origin(tmp_path: Path) -
     assert len(set(origins)) == 1
 
 
+async def test_a_file_from_before_there_were_several_origins_goes_on_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    drafts = Drafts(FakeClock(tick_s=0.001), SeededEntropy(5))
+    ledger = SqliteLedger(path, clock=FakeClock(), entropy=SeededEntropy(1))
+    await ledger.append(StreamId("run/a"), drafts.many(300))
+    before = await ledger.read()
+    await ledger.aclose()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for table in ("spans", "claims", "signers"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("PRAGMA user_version = 1")
+    ledger = SqliteLedger(path, clock=FakeClock(), entropy=SeededEntropy(2))
+    more = await ledger.append(StreamId("run/a"), drafts.many(2))
+    assert await ledger.read() == before + more
+    assert [event.hash for event in await ledger.sealed(ledger.origin, after=299, limit=5)] == [
+        event.hash for event in (before + more)[299:]
+    ]
+    assert (await ledger.verify()).bad_position is None
+    await ledger.aclose()
+
+
 def test_lookups_use_their_indexes() -> None:
     connection = sqlite3.connect(":memory:")
     for statement in schema():
@@ -66,6 +91,8 @@ def test_lookups_use_their_indexes() -> None:
         "stream_page": "events_by_stream",
         "version_of_name": "COVERING INDEX events_by_stream",
         "stream_position_at": "COVERING INDEX events_by_stream",
+        "span_of": "spans_by_origin",
+        "position_of_id": "events_by_id",
     }
     for name, index in expected.items():
         query = queries()[name]

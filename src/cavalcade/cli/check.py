@@ -15,7 +15,7 @@ from cavalcade.cli.tree import with_system
 from cavalcade.config.paths import data_folder
 from cavalcade.gates.defaults import edit_gates, tree_gates
 from cavalcade.gates.suite import Suite
-from cavalcade.kernel.errors import LedgerDamaged, ToolFailed, UsageError
+from cavalcade.kernel.errors import LedgerDamaged, LedgerError, ToolFailed, UsageError
 from cavalcade.kernel.ids import RunId
 from cavalcade.ledger.port import SignedHead, Verification
 from cavalcade.ledger.sqlite_check import verify_file
@@ -50,7 +50,15 @@ def verify(terminal: Terminal, text: str, *, gates: bool, keys: list[str]) -> in
         if opened:
             raise
         ledger = data_folder(terminal.environ).ledger
-        _raise_for(verify_file(ledger, keys=keys), ledger)
+        _raise_for(_walked(ledger, keys, refusal), ledger)
+        raise refusal from None
+
+
+def _walked(ledger: Path, keys: list[str], refusal: LedgerDamaged) -> Verification:
+    """The full walk over a ledger that refused to open. Raises that refusal when it can't be walked at all."""
+    try:
+        return verify_file(ledger, keys=keys)
+    except LedgerError:
         raise refusal from None
 
 

@@ -46,12 +46,11 @@ class ChainCheck:
         except (msgspec.DecodeError, UnicodeError) as exc:
             return f"altered: the body can't be read ({exc})"
         seq, prevhash = self.heads.get(body.origin, NOTHING)
-        digest = hashlib.sha256(prevhash.encode() + body_bytes)
-        if digest.hexdigest() != hash_hex:
+        if hashlib.sha256(prevhash.encode() + body_bytes).hexdigest() != hash_hex:
             return _why(body, seq)
         if body.originseq != seq + 1:
             return f"originseq is {body.originseq}, expected {seq + 1}"
-        if wrong := self._wrong_version(version, body) or self.signed.problem(position, body, digest.digest()):
+        if wrong := self._wrong_version(version, body) or self.signed.problem(position, body, hash_hex):
             return wrong
         self.position = position
         self.head = hash_hex

@@ -52,22 +52,22 @@ class SignedHeads:
     def __init__(self, keys: Collection[str] = ()) -> None:
         self.keys = frozenset(key.lower() for key in keys)
         self.found: dict[OriginId, SignedHead] = {}
-        self._recent: dict[OriginId, deque[bytes]] = {}
+        self._recent: dict[OriginId, deque[str]] = {}
 
-    def problem(self, position: int, body: Body, digest: bytes) -> str:
+    def problem(self, position: int, body: Body, hash_hex: str) -> str:
         """Empty when this event is no signed head or a right one."""
         recent = self._recent.get(body.origin)
         if recent is None:
             recent = self._recent[body.origin] = deque(maxlen=WINDOW)
         wrong = self._check(position, body, recent) if is_signed_head(body) else ""
-        recent.append(digest)
+        recent.append(hash_hex)
         return wrong
 
-    def _check(self, position: int, body: Body, recent: deque[bytes]) -> str:
+    def _check(self, position: int, body: Body, recent: deque[str]) -> str:
         signed = read(body)
         if signed is None:
             return "wrong signature: its data can't be read"
-        if wrong := problem_of(signed, body, lambda seq: recent[seq - body.originseq].hex()):
+        if wrong := problem_of(signed, body, lambda seq: recent[seq - body.originseq]):
             return wrong
         before = self.found.get(body.origin)
         if self.keys and signed.key not in self.keys:
