@@ -210,18 +210,16 @@ class Group:
         new = ((recorded.position, id.encode()) for id, recorded in self._ids.items() if recorded.position > last)
         copy_in(connection, q["copy_ids"], (numbered_row(*place) for place in new))
         copy_in(connection, q["copy_events"], self.rows, meanwhile)
-        with connection.cursor() as cursor:
-            if self._spans:
-                cursor.executemany(q["insert_span"], self._spans)
-            if moments := self._moments():
-                cursor.executemany(q["insert_moment"], moments)
-            for name, (origin, seq, digest, position, created_us) in self._origins.items():
-                values = (origin, name_bytes(name), created_us, seq, bytes.fromhex(digest), position)
-                cursor.execute(q["put_head"], values)
-            if self._claims:
-                cursor.executemany(q["put_claim"], [(*place, version) for place, version in self._claims.items()])
-            if self._signers:
-                cursor.executemany(q["put_signer"], list(self._signers.items()))
+        # One by one: after a pipeline, as `executemany` sends, the server would not count how long this transaction stands still.
+        for span in self._spans:
+            connection.execute(q["insert_span"], span)
+        for moment in self._moments():
+            connection.execute(q["insert_moment"], moment)
+        for name, (origin, seq, digest, position, created_us) in self._origins.items():
+            values = (origin, name_bytes(name), created_us, seq, bytes.fromhex(digest), position)
+            connection.execute(q["put_head"], values)
+        for place, version in self._claims.items():
+            connection.execute(q["put_claim"], (*place, version))
 
     @property
     def counters(self) -> Counters:

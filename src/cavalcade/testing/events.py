@@ -23,12 +23,15 @@ class Drafts:
         self._clock = clock
         self._entropy = entropy
 
-    def one(self, note: str = "", *, id: EventId | None = None, time: datetime | None = None) -> Draft:
+    def one(
+        self, note: str = "", *, id: EventId | None = None, time: datetime | None = None, tenant: str = ""
+    ) -> Draft:
         return Draft(
             id=id or new_event_id(self._clock, self._entropy),
             type="cavalcade.note.taken.v1",
             time=time or self._clock.now(),
             data=msgspec.Raw(msgspec.json.encode({"note": note})),
+            tenant=tenant,
         )
 
     def many(self, count: int) -> list[Draft]:
