@@ -49,6 +49,11 @@ def test_the_corpus_without_secrets_is_as_large_as_the_one_with() -> None:
     assert len(NEGATIVES) >= len(POSITIVES)
 
 
+def test_the_documentation_says_how_large_the_corpus_is() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "secrets.md").read_text(encoding="utf-8")
+    assert f"{len(POSITIVES)} texts with secrets and {len(NEGATIVES)} without" in page
+
+
 def test_redacting_again_changes_nothing() -> None:
     for hidden in POSITIVES:
         once = REDACTOR.redact(hidden.text).text

@@ -160,6 +160,7 @@ class System:
 
     async def record(self, order: Order, streams: Streams, started: Callable[[Running], None]) -> Outcome:
         """See `Recorder.record`. The copy that was worked in goes when all of it is on record."""
+        self.learn_secrets(order.repository)
         with _only_driver(self.folder.lock(order.run), order.run):
             recorder = Recorder(self.runs, self.content(order.project), self.clock, NoSessions())
             try:
