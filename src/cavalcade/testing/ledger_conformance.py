@@ -5,7 +5,8 @@
         async def ledger(self): ...
 
 Needs pytest with coroutine tests (pytest-asyncio in auto mode). What a store does with the chains of other origins is in
-`ingest_conformance`, and belongs to it. A store whose content a test can reach from outside also subclasses `DamageConformance`.
+`ingest_conformance`, how it sends and receives in `outbox_conformance`, and both belong to it. A store whose content a test can
+reach from outside also subclasses `DamageConformance`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from cavalcade.protocol.envelope import Draft, Recorded
 from cavalcade.testing.clock import START, FakeClock, SeededEntropy
 from cavalcade.testing.events import Drafts
 from cavalcade.testing.ingest_conformance import IngestConformance
+from cavalcade.testing.outbox_conformance import OutboxConformance
 
 A = StreamId("run/a")
 B = StreamId("run/b")
@@ -38,7 +40,7 @@ async def take(events: AsyncIterator[Recorded], count: int) -> list[Recorded]:
     return [await anext(events) for _ in range(count)]
 
 
-class LedgerConformance(IngestConformance):
+class LedgerConformance(IngestConformance, OutboxConformance):
     """Subclasses give an empty, open ledger by a fixture named `ledger` and close it."""
 
     @pytest.fixture
