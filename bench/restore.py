@@ -64,12 +64,12 @@ def _step(made: _Run) -> Row:
 
     def restore(at: _Run) -> float:
         middle, end = at.store.tree_of(at.middle), at.store.tree_of(last)
-        took = _timed(lambda: at.store.restore(middle, ours, was=end))
+        took = timed(lambda: at.store.restore(middle, ours, was=end))
         at.store.restore(end, ours, was=middle)
         return took
 
     def switch(at: _Run) -> float:
-        took = _timed(lambda: _git(at, "-C", str(peers), "switch", "--quiet", "--detach", at.middle))
+        took = timed(lambda: _git(at, "-C", str(peers), "switch", "--quiet", "--detach", at.middle))
         _git(at, "-C", str(peers), "switch", "--quiet", "--detach", last)
         return took
 
@@ -81,7 +81,7 @@ def _import(made: _Run) -> Row:
     times: list[float] = []
     for number in range(ROUNDS):
         target = made.folder / f"import{number}.git"
-        times.append(_timed(lambda target=target: GitContentStore(target).import_repository(made.folder / "repo")))
+        times.append(timed(lambda target=target: GitContentStore(target).import_repository(made.folder / "repo")))
         shutil.rmtree(target)
     took = statistics.median(times)
     return Row(
@@ -106,14 +106,14 @@ def _compared(
 def _restore_all(made: _Run) -> float:
     """From a store just opened, as a command would, so that nothing is cached."""
     target = made.folder / "ours"
-    took = _timed(lambda: _reopened(made).restore(made.store.tree_of(made.middle), target))
+    took = timed(lambda: _reopened(made).restore(made.store.tree_of(made.middle), target))
     shutil.rmtree(target)
     return took
 
 
 def _worktree_add(made: _Run) -> float:
     target = made.folder / "peer"
-    took = _timed(lambda: _git(made, "worktree", "add", "--quiet", "--detach", str(target), made.middle))
+    took = timed(lambda: _git(made, "worktree", "add", "--quiet", "--detach", str(target), made.middle))
     _git(made, "worktree", "remove", "--force", str(target))
     return took
 
@@ -122,7 +122,7 @@ def _reopened(made: _Run) -> GitContentStore:
     return GitContentStore(made.folder / "content.git")
 
 
-def _timed(work: Callable[[], object]) -> float:
+def timed(work: Callable[[], object]) -> float:
     """Without what earlier rounds still have to write to the disk."""
     os.sync()
     start = time.perf_counter()
@@ -132,13 +132,8 @@ def _timed(work: Callable[[], object]) -> float:
 
 def _made(folder: Path) -> _Run:
     repo = folder / "repo"
-    _source(repo)
-    for args in (("init", "--quiet"), ("add", "-A", "-f"), ("commit", "--quiet", "-m", "start"), ("gc", "--quiet")):
-        subprocess.run(
-            ["git", "-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "gc.auto=0", *args],
-            cwd=repo,
-            check=True,
-        )
+    source(repo)
+    plain_git(repo)
     store = GitContentStore(folder / "content.git")
     base = store.import_repository(repo)
     commits = [base.commit]
@@ -152,7 +147,17 @@ def _made(folder: Path) -> _Run:
     return _Run(folder, store, commits)
 
 
-def _source(repo: Path) -> None:
+def plain_git(repo: Path) -> None:
+    """A folder becomes a repository with one commit, all of it in a pack."""
+    for args in (("init", "--quiet"), ("add", "-A", "-f"), ("commit", "--quiet", "-m", "start"), ("gc", "--quiet")):
+        subprocess.run(
+            ["git", "-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "gc.auto=0", *args],
+            cwd=repo,
+            check=True,
+        )
+
+
+def source(repo: Path) -> None:
     given = os.environ.get("CAVALCADE_BENCH_DJANGO", "")
     if given and Path(given).is_dir():
         shutil.copytree(given, repo, symlinks=True, ignore=shutil.ignore_patterns(".git", "__pycache__"))

@@ -481,6 +481,47 @@ def plant(folder: Path, rows: str) -> TreeId:
     return TreeId(run("mktree", data=rows.format(blob=blob, below=below)))
 
 
+class TestCompacting:
+    def test_what_was_loose_is_read_as_before_here_and_by_those_who_had_it_open(
+        self, store: ContentStore, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "content.git"
+        made = GitContentStore(folder)
+        other = GitContentStore(folder)
+        last = commit(made, {"a/b": TEXT})
+        for number in range(30):
+            last = commit(made, {"a/b": replaced(TEXT, 3, f"{number}\n"), f"c/{number}": "x\n"}, last)
+        assert other.tree_of(last) == made.tree_of(last)
+        before = made.restore(made.tree_of(last), tmp_path / "before")
+        assert made.compact(enough=1) > 90
+        assert not [path for path in (folder / "objects").glob("??/*") if path.parent.name != "pa"]
+        for each in (other, made, GitContentStore(folder)):
+            assert each.info(last).message == "edit"
+        assert other.restore(other.tree_of(last), tmp_path / "after") == before
+        assert on_disk(tmp_path / "after") == on_disk(tmp_path / "before")
+        assert made.write(TEXT.encode()) == other.write(TEXT.encode())
+        assert made.compact(enough=1) == 0
+        subprocess.run(["git", "-C", str(folder), "fsck", "--strict", "--no-dangling"], check=True, capture_output=True)
+
+    def test_readers_notice_nothing_while_objects_are_put_together(self, tmp_path: Path) -> None:
+        store = GitContentStore(tmp_path / "content.git")
+        contents = [b"%d\n" % number * 9 for number in range(1500)]
+        blobs = store.write_all(contents)
+
+        def read(_: int) -> bool:
+            mine = GitContentStore(tmp_path / "content.git")
+            return [mine.read(blob) for blob in blobs] == contents
+
+        with ThreadPoolExecutor(4) as pool:
+            reading = pool.map(read, range(8))
+            assert store.compact(enough=1) == 1500
+            assert all(reading)
+
+    def test_few_loose_objects_stay_as_they_are(self, store: ContentStore) -> None:
+        commit(store, {"a": "x\n"})
+        assert store.compact() == 0
+
+
 class TestBlame:
     def lines(
         self, store: ContentStore, at: CommitId, path: str, stop: CommitId | None = None

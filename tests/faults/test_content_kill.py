@@ -122,6 +122,24 @@ def test_a_restore_killed_anywhere_is_finished_by_the_same_call(repo: Path, tmp_
     assert step > 4
 
 
+def test_objects_put_together_are_all_there_wherever_that_is_killed(repo: Path, tmp_path: Path) -> None:
+    step = 0
+    while True:
+        folder = tmp_path / f"store{step}.git"
+        store = GitContentStore(folder)
+        commit = edited(store, store.import_repository(repo))
+        killed = killed_at(step, lambda store=store: store.compact(enough=0))
+        after = GitContentStore(folder)
+        after.check(after.tree_of(commit))
+        assert after.compact(enough=0) > 0 or not killed
+        after.check(after.tree_of(commit))
+        git(folder, "fsck", "--strict", "--no-dangling")
+        if not killed:
+            break
+        step += 1
+    assert step > 8
+
+
 def test_two_processes_make_and_fill_the_same_store_at_once(repo: Path, tmp_path: Path) -> None:
     expected = GitContentStore(tmp_path / "alone.git").import_repository(repo)
     barrier = FORK.Barrier(3)

@@ -22,7 +22,7 @@ from cavalcade.gates.references import ReferencesGate
 from cavalcade.gates.syntax import SyntaxGate
 from cavalcade.kernel.clock import Clock, SystemClock
 from cavalcade.kernel.entropy import Entropy, SystemEntropy
-from cavalcade.kernel.errors import Busy, LedgerUnwritable, NotRecorded
+from cavalcade.kernel.errors import Busy, ContentError, LedgerUnwritable, NotRecorded
 from cavalcade.kernel.ids import CommitId, ProjectId, RunId
 from cavalcade.kernel.redaction import Redactor
 from cavalcade.ledger.port import Ledger
@@ -225,7 +225,11 @@ class System:
             )
             workers = [asyncio.create_task(Worker(bus, workshop).serve()) for _ in range(WORKERS)]
             try:
-                return await Supervisor(self.runs, bus, self.content_of).drive(run)
+                state = await Supervisor(self.runs, bus, self.content_of).drive(run)
+                if state.closed:
+                    with suppress(ContentError):  # upkeep: what can't be packed stays as it is
+                        await asyncio.to_thread(self.content_of(state).compact)
+                return state
             finally:
                 for worker in workers:
                     worker.cancel()

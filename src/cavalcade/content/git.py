@@ -10,6 +10,7 @@ from typing import cast
 import pygit2
 
 from cavalcade.content.blaming import Blame
+from cavalcade.content.compacting import ENOUGH, compact
 from cavalcade.content.copying import add_git
 from cavalcade.content.diffing import diff_files
 from cavalcade.content.folder import GitFolder
@@ -141,6 +142,9 @@ class GitContentStore:
     def check(self, tree: TreeId) -> None:
         files = self._trees.differences(EMPTY_TREE, tree)
         checked(files, self.read, keep_bytes=0)
+
+    def compact(self, *, enough: int = ENOUGH) -> int:
+        return compact(self._store, enough=enough)
 
     def prepare_in_place(self, repo: Path, tree: TreeId, *, replace_ignored: bool = False) -> InPlace:
         return prepare_in_place(self._store, self._trees, repo, tree, replace_ignored=replace_ignored)

@@ -85,7 +85,7 @@ def pack_objects(folder: Path, roots: Iterable[str], into: Path, *, git: str = "
     store = ObjectStore(folder)
     shallow = shallow_commits(folder)
     reached = reach(store.read, _header(store.repository.odb), roots, shallow)
-    pack, index = _packed_by_git(git, folder, reached, into) or _write_pack(store.repository, reached, into)
+    pack, index = _packed_by_git(git, folder, reached, into) or write_pack(store.repository, reached, into)
     return Pack(pack, index, len(reached), tuple(sorted(shallow & reached)))
 
 
@@ -105,7 +105,8 @@ def _packed_by_git(git: str, folder: Path, names: Iterable[str], into: Path) -> 
     return (pack, pack.with_suffix(".idx")) if done.returncode == 0 and pack.exists() else None
 
 
-def _write_pack(repository: pygit2.Repository, names: Iterable[str], into: Path) -> tuple[Path, Path]:
+def write_pack(repository: pygit2.Repository, names: Iterable[str], into: Path) -> tuple[Path, Path]:
+    """A pack of these objects and its index, in a new folder below `into`. Raises ObjectMissing."""
     folder = Path(tempfile.mkdtemp(prefix="pack-", dir=into))
     try:
         builder = pygit2.PackBuilder(repository)
@@ -221,11 +222,11 @@ class Arrived:
             return 0
         pack, index = self._base.with_suffix(".pack"), self._base.with_suffix(".idx")
         if len(missing) < len(self._names):
-            pack, index = _write_pack(self._store.repository, missing, self._store.folder)
+            pack, index = write_pack(self._store.repository, missing, self._store.folder)
         try:
             # Before the objects: walks would fail at a commit whose parents are missing.
             end_history(folder, set(shallow) & set(missing))
-            _install(pack, index, target.objects / "pack")
+            install_pack(pack, index, target.objects / "pack")
         except OSError as exc:
             raise ContentError(
                 f"can't write to the content store {folder}: {exc.strerror}",
@@ -235,8 +236,11 @@ class Arrived:
         return len(missing)
 
 
-def _install(pack: Path, index: Path, folder: Path) -> None:
-    """The pack before its index: a pack without an index is not looked at, an index without its pack is an error."""
+def install_pack(pack: Path, index: Path, folder: Path) -> None:
+    """Copies them into the folder of a store's packs, durably.
+
+    The pack before its index: a pack without an index is not looked at, an index without its pack is an error.
+    """
     with pack.open("rb") as file:
         name = f"pack-{hashlib.file_digest(file, 'sha1').hexdigest()}"
     for source, target in ((pack, folder / f"{name}.pack"), (index, folder / f"{name}.idx")):

@@ -219,6 +219,10 @@ class ContentStore(TreeReader, Protocol):
         """Reads everything that a tree holds. Raises ObjectMissing naming the objects that can't be read, and their paths."""
         ...
 
+    def compact(self) -> int:
+        """Puts what lies singly together where that is worth its while; how many objects. Nobody who reads meanwhile notices."""
+        ...
+
     def prepare_in_place(self, repo: Path, tree: TreeId, *, replace_ignored: bool = False) -> InPlace:
         """Saves what the user's working tree holds into this store, and finds what differs from `tree`. Never writes to it.
 

@@ -213,6 +213,12 @@ class CrashingContent:
     def check(self, tree: TreeId) -> None:
         self._content.check(tree)
 
+    def compact(self) -> int:
+        self._fuse()
+        count = self._content.compact()
+        self._fuse()
+        return count
+
     def prepare_in_place(self, repo: Path, tree: TreeId, *, replace_ignored: bool = False) -> InPlace:
         self._fuse()
         prepared = self._content.prepare_in_place(repo, tree, replace_ignored=replace_ignored)
