@@ -104,7 +104,11 @@ def _is_bare_secret(value: str, *, code: bool) -> bool:
         return False
     if not code:
         return not _SNAKE.fullmatch(value)
-    return len(value) >= 12 and bits(value) >= len(value) * 2.75 and not (value.isidentifier() and _turns(value) < 3)
+    return (
+        len(value) >= 12
+        and bits(value) >= len(value) * 2.75
+        and not (value.replace(".", "").isidentifier() and _turns(value) < 3)
+    )
 
 
 def _turns(value: str) -> int:

@@ -58,7 +58,7 @@ def _is_user_and_password(value: str) -> bool:
 
 
 _PLACEHOLDER = re.compile(
-    r"[*.xX•_-]++$|[$%<{\[(]|(?:your|my|the|some|an?)[-_ ]|example|changeme|placeholder|dummy|redacted|insert|"
+    r"[*.xX•_-]++$|[$%<{\[(]|&lt;|(?:your|my|the|some|an?)[-_ ]|example|changeme|placeholder|dummy|redacted|insert|"
     r"(?:none|null|nil|true|false|undefined|required|optional|string|secret|passw(?:or)?d|pass|pwd|token|key|hidden|empty)$",
     re.IGNORECASE,
 )

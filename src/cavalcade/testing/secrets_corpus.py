@@ -290,6 +290,8 @@ ANTHROPIC_API_KEY is not set; set OPENAI_API_KEY or pass --api-key
 tokens per second: 1532.7, token count: 99182
 eyJ is how a JWT begins. eyJhbGci alone is none.
 password = base64Decode(input) ; secret=sha256(b"x").hexdigest()
+exports.SOCKS5_NO_ACCEPTABLE_AUTH = exports.SOCKS5_CUSTOM_AUTH_END = 1
+&lt;protocol&gt;://[&lt;user&gt;[:&lt;password&gt;]@]&lt;host&gt;
 csrf_token: {% csrf_token %}
 cavalcade/r01hk3c8m7abcd refs/runs/r01hk3c8m7abcd/tasks/t1
 """
