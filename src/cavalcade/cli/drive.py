@@ -53,7 +53,8 @@ async def _decided(system: System, terminal: Terminal, run: RunId, answer: Answe
 
 async def report_of(system: System, run: RunId) -> Report:
     state = await system.runs.load(run)
-    return make_report(run, state, await system.runs.history(run), system.content_of(state))
+    driven = state.phase == "recording" and system.is_driven(run)
+    return make_report(run, state, await system.runs.history(run), system.content_of(state), driven=driven)
 
 
 async def tell(system: System, terminal: Terminal, run: RunId) -> int:

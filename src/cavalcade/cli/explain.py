@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from cavalcade.protocol.receipt import Receipt
 from cavalcade.supervisor.history import runs_of
 from cavalcade.supervisor.timeline import duration
 from cavalcade.supervisor.why import EditOrigin, Explainer, Why
+from cavalcade.supervisor.why_recorded import RecordedOrigin
 
 
 async def explain(system: System, terminal: Terminal, place: str, repo: Path | None, run: str) -> int:
@@ -52,6 +54,8 @@ def why_sheet(found: Why) -> Sheet:
     sheet.row("line", Text(f"{found.path}:{found.line}").append(f"  {found.text.strip()}", "dim"))
     if found.edit is not None:
         _edit(sheet, found.edit)
+    if found.recorded is not None:
+        _recorded(sheet, found.recorded)
     if found.git is not None:
         git = found.git
         sheet.row("commit", f"{git.commit[:10]}  {git.summary}")
@@ -63,11 +67,25 @@ def why_sheet(found: Why) -> Sheet:
     return sheet
 
 
+def _recorded(sheet: Sheet, recorded: RecordedOrigin) -> None:
+    program = f" ({recorded.program})" if recorded.program else ""
+    sheet.row("recorded", f"{shlex.join(recorded.command)}{program}, run {recorded.run}")
+    sheet.row("change", f"event #{recorded.version}, {_time(recorded.time)}, commit {recorded.commit[:10]}")
+    _hunk(sheet, recorded.hunk)
+    sheet.row("rewind", f"cavalcade restore {recorded.run} --at {recorded.version} --into DIR")
+    if recorded.branch:
+        sheet.row("branch", recorded.branch)
+
+
+def _hunk(sheet: Sheet, hunk: str) -> None:
+    styles = {"+": "green", "-": "red"}
+    sheet.several("", hunk.splitlines(), lambda line: Text(line, styles.get(line[:1], "default")))
+
+
 def _edit(sheet: Sheet, edit: EditOrigin) -> None:
     kind = "" if edit.kind == "reference" else f", {edit.kind}"
     sheet.row("edit", f"{edit.edit} (event #{edit.version}{kind}), {_time(edit.time)}, commit {edit.commit[:10]}")
-    styles = {"+": "green", "-": "red"}
-    sheet.several("", edit.hunk.splitlines(), lambda line: Text(line, styles.get(line[:1], "default")))
+    _hunk(sheet, edit.hunk)
     merged = f", merged as {edit.merged[:10]}" if edit.merged else ", not merged"
     sheet.row("task", f"{edit.task} of run {edit.run}, attempt {edit.attempt}{merged}: {edit.title}")
     sheet.row("objective", edit.objective)

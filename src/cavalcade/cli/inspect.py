@@ -39,6 +39,8 @@ _CLOSING = (RecordingEnded, RunCompleted, RunStopped, RunAborted, RunFailed)
 
 
 class RunLine(Whole, frozen=True):
+    """`phase` is the run's, or `cut_off` for a recording whose recorder is gone."""
+
     """`parent` is the run that it was forked from, else empty; `shared` the number of the last event that both have."""
 
     run: str
@@ -143,7 +145,7 @@ async def _run_line(system: System, run: RunId) -> RunLine:
         run=run,
         parent=state.parent or "",
         shared=state.shared,
-        phase=state.phase,
+        phase="cut_off" if state.phase == "recording" and not system.is_driven(run) else state.phase,
         started=first.event.time,
         repository=state.start.repository,
         objective=state.objective,
@@ -158,6 +160,8 @@ async def show(system: System, terminal: Terminal, text: str, *, everything: boo
     terminal.data(headline(report), report_sheet(report, everything=everything).table)
     if report.phase == "awaiting_human":
         terminal.say(next_commands(run))
+    elif report.recording is not None and report.phase == "recording" and not report.recording.cut_off:
+        terminal.say(f"watch it: cavalcade log {run} --follow")
     elif exit_status(report) == 3:
         terminal.say(f"go on with it: cavalcade resume {run}")
     return DONE

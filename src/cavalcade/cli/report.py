@@ -106,6 +106,19 @@ class StopReport(Whole, frozen=True):
     places: tuple[Place, ...]
 
 
+class RecordingReport(Whole, frozen=True):
+    """`exit_status` as in RecordingEnded; None also while the program runs. `cut_off`: its recorder is gone and it has no end yet."""
+
+    command: tuple[str, ...]
+    program: str
+    folder: str
+    in_place: bool
+    exit_status: int | None
+    looks: int
+    output_bytes: int
+    cut_off: bool
+
+
 class Report(Whole, frozen=True):
     run: str
     parent: str
@@ -124,6 +137,7 @@ class Report(Whole, frozen=True):
     commit: str
     commits: int
     approved_by: str
+    recording: RecordingReport | None
     plan: PlanReport | None
     tasks: tuple[TaskReport, ...]
     gates: dict[str, GateTally]
@@ -157,7 +171,10 @@ def kept_plan(content: ContentStore, state: RunState) -> Plan | None:
         return None
 
 
-def make_report(run: RunId, state: RunState, history: Sequence[Recorded], content: ContentStore) -> Report:
+def make_report(
+    run: RunId, state: RunState, history: Sequence[Recorded], content: ContentStore, *, driven: bool = True
+) -> Report:
+    """`driven`: whether a process drives or records it now."""
     request = state.start
     assert request is not None  # a loaded run has begun
     payloads = [decode(recorded.event) for recorded in history]
@@ -177,8 +194,9 @@ def make_report(run: RunId, state: RunState, history: Sequence[Recorded], conten
         base=request.base,
         branch=state.branch,
         commit=state.head if state.branch else "",
-        commits=sum(task.status == "merged" for task in state.tasks.values()) if state.branch else 0,
+        commits=(state.looks + sum(task.status == "merged" for task in state.tasks.values())) if state.branch else 0,
         approved_by=state.approved_by,
+        recording=_recording(state, payloads, driven=driven),
         plan=_plan(state, plan) if plan else None,
         tasks=tuple(_task(task) for task in state.tasks.values()),
         gates=tally(payloads),
@@ -191,6 +209,22 @@ def make_report(run: RunId, state: RunState, history: Sequence[Recorded], conten
         events=len(history),
         started=started,
         duration_s=round((ended - started).total_seconds(), 3),
+    )
+
+
+def _recording(state: RunState, payloads: Sequence[e.Payload], *, driven: bool) -> RecordingReport | None:
+    recording = state.recording
+    if recording is None:
+        return None
+    return RecordingReport(
+        command=recording.command,
+        program=recording.program,
+        folder=recording.folder,
+        in_place=recording.in_place,
+        exit_status=state.exit_status,
+        looks=state.looks,
+        output_bytes=sum(payload.size_bytes for payload in payloads if isinstance(payload, e.OutputWritten)),
+        cut_off=not state.closed and not driven,
     )
 
 

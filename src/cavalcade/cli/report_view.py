@@ -9,9 +9,9 @@ from rich.text import Text
 
 from cavalcade.cli.lists import Sheet, place_text
 from cavalcade.cli.plan_view import plan_sheet, start_of, tests_text, unclear
-from cavalcade.cli.report import GateTally, Report, TaskReport, TestsReport
+from cavalcade.cli.report import GateTally, RecordingReport, Report, TaskReport, TestsReport
 from cavalcade.protocol.decision import Decision
-from cavalcade.supervisor.timeline import count, duration
+from cavalcade.supervisor.timeline import count, duration, ending
 
 _STYLE = {"completed": "bold green", "stopped": "bold red", "failed": "bold red", "aborted": "bold yellow"}
 PHASE = {
@@ -28,7 +28,10 @@ PHASE = {
 
 
 def headline(report: Report) -> Text:
-    text = Text.assemble((f"run {report.run} ", "bold"), (PHASE[report.phase], _STYLE.get(report.phase, "bold cyan")))
+    phase = PHASE[report.phase]
+    if report.recording is not None and report.recording.cut_off:
+        phase = "was cut off: its recorder is gone"
+    text = Text.assemble((f"run {report.run} ", "bold"), (phase, _STYLE.get(report.phase, "bold cyan")))
     return text.append(f" ({count(report.events, 'event')} in {duration(report.duration_s)})", "dim")
 
 
@@ -37,7 +40,10 @@ def report_sheet(report: Report, *, everything: bool = False) -> Sheet:
     if report.phase == "awaiting_human":
         return plan_sheet(report, everything=everything)
     sheet = Sheet(f"`cavalcade show {report.run} --all`", everything=everything)
-    sheet.row("objective", report.objective)
+    if report.recording is None:
+        sheet.row("objective", report.objective)
+    else:
+        _recording(sheet, report.recording, ended=report.phase == "completed")
     if report.parent:
         sheet.row("forked", f"from run {report.parent} at #{report.shared}")
     sheet.row("project", f"{report.repository}, from {start_of(report)}")
@@ -52,13 +58,24 @@ def report_sheet(report: Report, *, everything: bool = False) -> Sheet:
     _tests(sheet, report)
     if report.plan is not None:
         unclear(sheet, report.plan)
-    sheet.row("cost", f"${report.cost_usd:.2f}")
+    if report.recording is None:
+        sheet.row("cost", f"${report.cost_usd:.2f}")
     _overlaps(sheet, report)
     if report.phase == "completed":
         sheet.row(
             "rewind", f"cavalcade restore {report.run} --at EVENT --into DIR   (events: cavalcade log {report.run})"
         )
     return sheet
+
+
+def _recording(sheet: Sheet, recording: RecordingReport, *, ended: bool) -> None:
+    program = f" ({recording.program})" if recording.program else ""
+    sheet.row("program", f"{shlex.join(recording.command)}{program}")
+    sheet.row("folder", recording.folder + (", in place" if recording.in_place else ", a copy"))
+    if ended:
+        style = "green" if recording.exit_status == 0 else "red"
+        sheet.row("ended", Text(ending(recording.exit_status), style))
+    sheet.row("states", f"{count(recording.looks, 'state')}, {count(recording.output_bytes, 'byte')} of output")
 
 
 def _stop(sheet: Sheet, report: Report) -> None:

@@ -196,7 +196,7 @@ def _of_program(
         case e.RecordingStarted():
             return "plain", f"recording: {shlex.join(payload.command)} (in {payload.folder})"
         case e.FilesChanged():
-            shown = ", ".join(f"{change.status} {change.path}" for change in payload.paths[:_SHOWN])
+            shown = ", ".join(_change(change) for change in payload.paths[:_SHOWN])
             more = len(payload.paths[_SHOWN:]) + payload.more
             return "good", f"files changed: {shown}" + (f" and {more:,} more" if more else "")
         case e.OutputWritten():
@@ -210,6 +210,11 @@ def _of_program(
             return tone, f"tool {'failed' if payload.failed else 'answered'}: {_beginning(payload.text)}"
         case e.RecordingEnded():
             return "good" if payload.exit_status == 0 else "bad", f"the program ended: {ending(payload.exit_status)}"
+
+
+def _change(change: e.PathChange) -> str:
+    moved = f"{change.old_path} -> " if change.old_path else ""
+    return f"{change.status} {moved}{change.path}"
 
 
 def ending(exit_status: int | None) -> str:

@@ -7,6 +7,8 @@ from datetime import datetime
 from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 
+from msgspec.structs import replace
+
 from cavalcade.content.port import BlameLine, CommitInfo, ContentStore
 from cavalcade.domain.run import RunState, TaskState
 from cavalcade.kernel.errors import NotRecorded, ObjectMissing, UsageError
@@ -18,6 +20,7 @@ from cavalcade.protocol.events import decode
 from cavalcade.protocol.plan import Base, Struct
 from cavalcade.protocol.receipt import Receipt
 from cavalcade.supervisor.runs import RunService
+from cavalcade.supervisor.why_recorded import RecordedOrigin, recorded_origin
 
 
 class GitOrigin(Struct, frozen=True):
@@ -70,13 +73,17 @@ class Hint(Struct, frozen=True):
 
 
 class Why(Struct, frozen=True):
-    """`kind` is `edit` (a run's edit made the line), `git` (somebody's commit did) or `uncommitted` (no commit has it yet)."""
+    """Who made the line. `kind` is one of
+
+    `edit`: a run's edit; `recorded`: a program that was recorded; `git`: somebody's commit; `uncommitted`: nobody's commit yet.
+    """
 
     path: str
     line: int
     text: str
-    kind: Literal["edit", "git", "uncommitted"]
+    kind: Literal["edit", "recorded", "git", "uncommitted"]
     edit: EditOrigin | None = None
+    recorded: RecordedOrigin | None = None
     git: GitOrigin | None = None
     note: str = ""
     hints: tuple[Hint, ...] = ()
@@ -103,20 +110,18 @@ class Explainer:
         text = self._line(base.tree, path, line)
         blamed = self._blame(base.commit, path, line)
         if blamed.commit == base.commit and base.commit != base.head:
-            return Why(path=path, line=line, text=text, kind="uncommitted", note="the line is not committed yet")
-        found = await self._explain(blamed)
+            found = Why(path=path, line=line, text=text, kind="uncommitted", note="the line is not committed yet")
+        else:
+            found = await self._explain(blamed)
+        results = list(results)
+        if found.kind in ("git", "uncommitted"):
+            found = await self._in_place(base.tree, path, line, results) or found
+        if found.kind == "uncommitted":
+            return found
         hints = [hint for run in results if (hint := await self._hint(run, base.tree, path, line))]
-        others = tuple(hint for hint in hints if found.edit is None or hint.run != found.edit.run)
-        return Why(
-            path=path,
-            line=line,
-            text=text,
-            kind=found.kind,
-            edit=found.edit,
-            git=found.git,
-            note=found.note,
-            hints=others,
-        )
+        origin = found.edit or found.recorded
+        others = tuple(hint for hint in hints if origin is None or hint.run != origin.run)
+        return replace(found, path=path, line=line, text=text, hints=others)
 
     async def why_in_run(self, run: RunId, path: str, line: int) -> Why:
         """For a line of a run's result, merged by the user or not. Raises NotRecorded, UsageError."""
@@ -124,11 +129,11 @@ class Explainer:
         tip = tip_of(state)
         text = self._line(self._content.tree_of(tip), path, line)
         blamed = self._blame(tip, path, line)
-        if state.request is not None and blamed.commit == state.request.base.commit != state.request.base.head:
+        if state.start is not None and blamed.commit == state.start.base.commit != state.start.base.head:
             note = f"uncommitted work that run {run} started from"
             return Why(path=path, line=line, text=text, kind="uncommitted", note=note)
         found = await self._explain(blamed)
-        return Why(path=path, line=line, text=text, kind=found.kind, edit=found.edit, git=found.git, note=found.note)
+        return replace(found, path=path, line=line, text=text)
 
     def _line(self, tree: TreeId, path: str, line: int) -> str:
         lines = self._lines(self._blob(tree, path))
@@ -161,11 +166,33 @@ class Explainer:
             state, history = await self._runs.load(RunId(run)), await self._runs.history(RunId(run))
         except NotRecorded:
             return self._by_git(info, at, f"made by run {run}, which is not in this data folder")
+        if state.recording is not None:
+            recorded = recorded_origin(RunId(run), state, history, at.commit, at.path, at.line, self._hunk(at))
+            if recorded is None:
+                return self._by_git(info, at, f"made by recording {run}, in no state of it that is on record")
+            return Why(path=at.path, line=at.line, text="", kind="recorded", recorded=recorded)
         edit = self._in_chain(state, info, at)
         origin = _origin(RunId(run), state, history, edit, self._hunk(edit)) if edit else None
         if origin is None:
             return self._by_git(info, at, f"made by run {run}, by no single edit of it")
         return Why(path=at.path, line=at.line, text="", kind="edit", edit=origin)
+
+    async def _in_place(self, tree: TreeId, path: str, line: int, results: Sequence[RunId]) -> Why | None:
+        """The line's origin in the latest recording in place that brought it, whoever committed it since."""
+        for run in reversed(results):
+            state = await self._runs.load(run)
+            if state.recording is None or not state.recording.in_place or path not in self._content.entries(tree):
+                continue
+            now = self._same_line(tree, state.head_tree, path, line)
+            if now is None or self._was_there(state.recording.base.tree, state.head_tree, path, now):
+                continue
+            blamed = self._blame(state.head, path, now, state.recording.base.commit)
+            if (found := await self._explain(blamed)).kind == "recorded":
+                return found
+        return None
+
+    def _was_there(self, before: TreeId, after: TreeId, path: str, line: int) -> bool:
+        return path in self._content.entries(before) and self._same_line(after, before, path, line) is not None
 
     def _by_git(self, info: CommitInfo, at: _At, note: str = "") -> Why:
         summary = info.message.strip().partition("\n")[0]
@@ -205,9 +232,9 @@ class Explainer:
 
     async def _hint(self, run: RunId, tree: TreeId, path: str, line: int) -> Hint | None:
         state = await self._runs.load(run)
-        if state.phase != "completed" or state.request is None:
+        if state.phase != "completed" or state.start is None or not state.branch:
             return None
-        before, after = state.request.base.tree, state.head_tree
+        before, after = state.start.base.tree, state.head_tree
         if path not in self._content.entries(before):
             return None
         try:
