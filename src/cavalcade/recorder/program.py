@@ -23,6 +23,7 @@ from typing import NamedTuple
 from cavalcade.recorder.backlog import Channel
 
 _CHUNK = 64 << 10
+_STOPPED, _ENDED = b"s", b"e"
 _LAST_READS = 32
 """More than a pipe holds at most: who goes on writing is not waited for."""
 _LAST_OUTPUT_MS = 100
@@ -153,20 +154,25 @@ class Running:
                 fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
 
     def _wait(self) -> None:
-        """Reaps the program. When it stops on a terminal of its own, so do we: the shell we were started from takes over until `fg`."""
+        """Reaps the program, and tells when it stops or ends."""
         options = os.WUNTRACED if self._master is not None else 0
         while True:
             _, status = os.waitpid(self.pid, options)
             if not os.WIFSTOPPED(status):
                 break
-            self._restore()
-            os.kill(os.getpid(), signal.SIGSTOP)
-            self._raw()
-            self.resize()
-            self.signal(signal.SIGCONT)
+            os.write(self._told, _STOPPED)
         self._status = os.waitstatus_to_exitcode(status)
         self._process.returncode = self._status
-        os.write(self._told, b".")
+        os.write(self._told, _ENDED)
+
+    def _stop(self) -> None:
+        """As the program did, so that the shell we were started from takes over until `fg`."""
+        self._drain()
+        self._restore()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._raw()
+        self.resize()
+        self.signal(signal.SIGCONT)
 
     def _pass_through(self) -> None:
         poll = select.poll()
@@ -178,7 +184,9 @@ class Running:
             self._register_input(poll, stdin)
             for handle, events in poll.poll():
                 if handle == self._ended:
-                    return
+                    if os.read(handle, 1) == _ENDED:
+                        return
+                    self._stop()
                 if stdin is not None and handle == stdin:
                     if not self._read_keys(stdin):
                         poll.unregister(stdin)

@@ -212,12 +212,13 @@ class Recorder:
         assert recording is not None  # only recordings are finished
         backlog = Backlog()
         keeper = Keeper(run, self._journal, self._content, backlog, head=state.head, tree=state.head_tree)
-        await asyncio.to_thread(self._look_once, top, state.head_tree, backlog)
+        if not state.published:
+            await asyncio.to_thread(self._look_once, top, state.head_tree, backlog)
         keeper.end()
         await keeper.keep()
         if keeper.trouble is not None:
             raise keeper.trouble
-        if not recording.in_place and keeper.head != recording.base.commit:
+        if not recording.in_place and not state.published and keeper.head != recording.base.commit:
             await self._publish(run, Path(recording.repository))
         await self._journal.execute(run, EndRecording(None))
 

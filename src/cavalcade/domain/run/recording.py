@@ -17,6 +17,8 @@ def decide_for_recording(
         case c.RecordChanges(changed):
             if changed.commit == state.head:
                 return ()
+            if state.published:
+                return Refusal("the last state of this recording is published: there is none after it")
             if changed.parent != state.head:
                 return Refusal("the folder was looked at from another state", expected=f"parent {state.head}")
             if changed.tree == state.head_tree:
