@@ -31,20 +31,22 @@ def tree(number: int) -> TreeId:
     return BASE.tree if number == 0 else TreeId(object_name(f"tree {number}"))
 
 
+def look(parent: int, new: int) -> RecordChanges:
+    return RecordChanges(e.FilesChanged(commit=commit(new), parent=commit(parent), tree=tree(new), paths=()))
+
+
+def publish(number: int) -> RecordPublished:
+    return RecordPublished("cavalcade/r1", commit(number))
+
+
 STARTED = e.RecordingStarted(
     command=("make",), project=ProjectId("p1"), repository="/project", base=BASE, folder="/project", in_place=True
 )
 COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.just(StartRecording(STARTED)),
-    st.builds(
-        lambda parent, new: RecordChanges(
-            e.FilesChanged(commit=commit(new), parent=commit(parent), tree=tree(new), paths=())
-        ),
-        STATES,
-        STATES,
-    ),
+    st.builds(look, STATES, STATES),
     st.just(RecordOutput((e.OutputWritten(channel="stdout", size_bytes=1, text="x"),))),
-    st.builds(lambda number: RecordPublished("cavalcade/r1", commit(number)), STATES),
+    st.builds(publish, STATES),
     st.builds(EndRecording, st.sampled_from([0, 1, -9, None])),
     st.just(Abort("ada")),
 )

@@ -162,11 +162,14 @@ class System:
         """See `Recorder.record`. The copy that was worked in goes when all of it is on record."""
         self.learn_secrets(order.repository)
         with _only_driver(self.folder.lock(order.run), order.run):
-            recorder = Recorder(self.runs, self.content(order.project), self.clock, NoSessions())
+            recorder = self._recorder(self.content(order.project))
             try:
                 return await recorder.record(order, streams, started)
             finally:
                 await self._discard_workspace(order.run)
+
+    def _recorder(self, content: ContentStore) -> Recorder:
+        return Recorder(self.runs, content, self.clock, NoSessions(), self.redactor)
 
     async def end_recording(self, run: RunId) -> None:
         """Of a recording whose recorder is gone. Raises Busy while it is not."""
@@ -174,7 +177,8 @@ class System:
             state = await self.runs.load(run)
             recording = state.recording
             assert recording is not None  # only recordings are ended like this
-            recorder = Recorder(self.runs, self.content_of(state), self.clock, NoSessions())
+            self.learn_secrets(Path(recording.repository))
+            recorder = self._recorder(self.content_of(state))
             # What was recorded on another installation can't be looked at here, even if its project lies here now.
             ours = (await self.runs.history(run))[0].origin == self.ledger.origin
             in_place = recording.in_place and ours

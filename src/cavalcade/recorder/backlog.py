@@ -84,6 +84,10 @@ class Backlog:
             self._room.notify_all()
         return items
 
+    def wake(self) -> None:
+        """Ends a `take` that waits."""
+        self._news.set()
+
     def close(self) -> None:
         """Nobody takes any more: who waits for room goes on, and what is put is dropped."""
         with self._room:

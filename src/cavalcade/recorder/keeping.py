@@ -15,6 +15,7 @@ from cavalcade.content.renames import find_renames
 from cavalcade.domain.run import RecordChanges, RecordConversation, RecordOutput
 from cavalcade.kernel.errors import CavalcadeError, LedgerDamaged, Refused
 from cavalcade.kernel.ids import CommitId, EventId, RunId, TreeId
+from cavalcade.kernel.redaction import Redactor
 from cavalcade.protocol.events import FilesChanged, OutputWritten, PathChange
 from cavalcade.recorder.backlog import Backlog, Item
 from cavalcade.recorder.looking import Found, Look
@@ -41,13 +42,21 @@ class Keeper:
     """Takes from the backlog until told that all has been put. Trouble with disk or ledger is waited out while the program works."""
 
     def __init__(
-        self, run: RunId, journal: Journal, content: ContentStore, backlog: Backlog, *, head: CommitId, tree: TreeId
+        self,
+        run: RunId,
+        journal: Journal,
+        content: ContentStore,
+        backlog: Backlog,
+        redactor: Redactor,
+        *,
+        head: CommitId,
+        tree: TreeId,
     ) -> None:
         self._run = run
         self._journal = journal
         self._content = content
         self._backlog = backlog
-        self._tape = Tape()
+        self._tape = Tape(redactor)
         self._head = head
         self._tree = tree
         self._waiting: list[Item | Piece] = []
@@ -70,11 +79,15 @@ class Keeper:
     def end(self) -> None:
         """Everything has been put: `keep` returns when it is kept, or can't be."""
         self._ended = True
+        self._backlog.wake()
 
     async def keep(self) -> None:
-        tries = 0
-        while not (self._ended and not self._waiting and not self._tape.holds and self._backlog.empty):
-            self._waiting += self._cut(await self._backlog.take(Tape.LONGEST_S))
+        tries, closed = 0, False
+        while self._waiting or not closed:
+            if not self._waiting:  # else what waits would grow while nothing can be kept
+                self._waiting += self._cut(await self._backlog.take(Tape.LONGEST_S))
+                closed = self._ended and self._backlog.empty
+                self._waiting += self._tape.close() if closed else []
             try:
                 await self._keep_waiting()
                 tries = 0
@@ -97,8 +110,6 @@ class Keeper:
                 cut += [*self._tape.flush(), item]
             else:
                 cut += self._tape.add(item)
-        if self._ended and self._backlog.empty:
-            return cut + self._tape.close()
         return cut + self._tape.flush(items[-1].at if items else None)
 
     async def _keep_waiting(self) -> None:
@@ -182,7 +193,7 @@ class Keeper:
 
     def _give_up(self, error: CavalcadeError) -> None:
         self.trouble = error
-        left = [*self._waiting, *self._tape.flush()]
+        left = [*self._waiting, *self._tape.close()]
         self.lost_looks += sum(isinstance(item, Look) for item in left)
         self.lost_output_bytes += sum(item.size_bytes for item in left if isinstance(item, Piece))
         self._backlog.close()

@@ -16,7 +16,8 @@ from cavalcade.content.port import ContentStore
 from cavalcade.domain.run import EndRecording, RecordPublished
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.errors import CavalcadeError, ToolFailed
-from cavalcade.kernel.ids import ProjectId, RunId, TreeId
+from cavalcade.kernel.ids import CommitId, ProjectId, RunId, TreeId
+from cavalcade.kernel.redaction import Redactor
 from cavalcade.protocol.events import RecordingStarted
 from cavalcade.protocol.plan import Base
 from cavalcade.recorder.backlog import Backlog, Channel, Written
@@ -82,7 +83,12 @@ class _Parts(NamedTuple):
 
 
 class Recorder:
-    def __init__(self, journal: Journal, content: ContentStore, clock: Clock, sessions: Sessions) -> None:
+    """`redactor` takes secrets out of what the program writes before it is kept."""
+
+    def __init__(
+        self, journal: Journal, content: ContentStore, clock: Clock, sessions: Sessions, redactor: Redactor
+    ) -> None:
+        self._redactor = redactor
         self._journal = journal
         self._content = content
         self._clock = clock
@@ -123,7 +129,7 @@ class Recorder:
         program = Program(order.command, folder, order.home, self._clock.now())
         session = self._sessions.open(program)
         await self._begin(order, base, folder, session)
-        keeper = Keeper(order.run, self._journal, self._content, backlog, head=base.commit, tree=base.tree)
+        keeper = self._keeper(order.run, backlog, base.commit, base.tree)
         eyes = Eyes(scene.gaze, scene.watch, backlog.put, self._clock)
         status = await self._run(order, folder, streams, started, _Parts(backlog, keeper, eyes, session))
         exit_status = _NOT_STARTED if isinstance(status, ToolFailed) else status
@@ -141,6 +147,9 @@ class Recorder:
             lost_output_bytes=keeper.lost_output_bytes + backlog.lost_bytes,
             trouble=keeper.trouble,
         )
+
+    def _keeper(self, run: RunId, backlog: Backlog, head: CommitId, tree: TreeId) -> Keeper:
+        return Keeper(run, self._journal, self._content, backlog, self._redactor, head=head, tree=tree)
 
     async def _begin(self, order: Order, base: Base, folder: Path, session: Session | None) -> None:
         recording = RecordingStarted(
@@ -211,7 +220,7 @@ class Recorder:
         recording = state.recording
         assert recording is not None  # only recordings are finished
         backlog = Backlog()
-        keeper = Keeper(run, self._journal, self._content, backlog, head=state.head, tree=state.head_tree)
+        keeper = self._keeper(run, backlog, state.head, state.head_tree)
         if not state.published:
             await asyncio.to_thread(self._look_once, top, state.head_tree, backlog)
         keeper.end()

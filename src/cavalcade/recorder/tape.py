@@ -1,17 +1,21 @@
-"""What a program writes, cut into pieces for the record: by time, by size, never inside a character."""
+"""What a program writes, cut into pieces for the record: by time, by size, never inside a character, without secrets."""
 
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, NamedTuple
 
+from cavalcade.kernel.redaction import Redactor
+from cavalcade.kernel.redaction_stream import StreamRedactor
 from cavalcade.recorder.backlog import Channel, Written
 
 
 class Piece(NamedTuple):
-    """`size_bytes` counts what was written, `text` is that decoded with replacement."""
+    """`text` is decoded with replacement, secrets marked. `size_bytes` counts what was written since the last piece of the channel.
+
+    The two needn't agree: the end of a line that is not finished yet waits for the rest, since it may be half of a secret.
+    """
 
     at: datetime
     channel: Channel
@@ -19,16 +23,30 @@ class Piece(NamedTuple):
     text: str
 
 
-def _decoder() -> codecs.IncrementalDecoder:
-    return codecs.getincrementaldecoder("utf-8")("replace")
-
-
-@dataclass
 class _Track:
-    since: datetime
-    decoder: codecs.IncrementalDecoder = field(default_factory=_decoder)
-    text: str = ""
-    size_bytes: int = 0
+    def __init__(self, channel: Channel, redactor: Redactor, since: datetime) -> None:
+        self._channel: Channel = channel
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._redactor = StreamRedactor(redactor)
+        self._text = ""
+        self.since = since
+        self.size_bytes = 0
+
+    def add(self, written: Written) -> None:
+        if not self.size_bytes:
+            self.since = written.at
+        self._text += self._redactor.feed(self._decoder.decode(written.data))
+        self.size_bytes += len(written.data)
+
+    def finish(self) -> None:
+        self._text += self._redactor.feed(self._decoder.decode(b"", final=True)) + self._redactor.close()
+
+    def cut(self) -> list[Piece]:
+        if not self._text:
+            return []
+        piece = Piece(self.since, self._channel, self.size_bytes, self._text)
+        self._text, self.size_bytes = "", 0
+        return [piece]
 
 
 class Tape:
@@ -37,39 +55,29 @@ class Tape:
     LONGEST_S: ClassVar[float] = 0.25
     MOST_BYTES: ClassVar[int] = 64 << 10
 
-    def __init__(self) -> None:
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
         self._tracks: dict[Channel, _Track] = {}
-
-    @property
-    def holds(self) -> bool:
-        """Whether something is not cut yet."""
-        return any(track.size_bytes for track in self._tracks.values())
 
     def add(self, written: Written) -> list[Piece]:
         """The pieces that are full."""
-        track = self._tracks.setdefault(written.channel, _Track(written.at))
-        if not track.size_bytes:
-            track.since = written.at
-        track.text += track.decoder.decode(written.data)
-        track.size_bytes += len(written.data)
-        return [_cut(written.channel, track)] if track.size_bytes >= self.MOST_BYTES else []
+        track = self._tracks.get(written.channel)
+        if track is None:
+            track = self._tracks[written.channel] = _Track(written.channel, self._redactor, written.at)
+        track.add(written)
+        return track.cut() if track.size_bytes >= self.MOST_BYTES else []
 
     def flush(self, now: datetime | None = None) -> list[Piece]:
-        """What has been waiting for long enough; everything without `now`."""
+        """What has been waiting for long enough; everything without `now`. Unfinished lines wait on."""
         return [
-            _cut(channel, track)
-            for channel, track in self._tracks.items()
-            if track.size_bytes and (now is None or (now - track.since).total_seconds() >= self.LONGEST_S)
+            piece
+            for track in self._tracks.values()
+            if now is None or (now - track.since).total_seconds() >= self.LONGEST_S
+            for piece in track.cut()
         ]
 
     def close(self) -> list[Piece]:
-        """The rest, the beginning of a character that never ended included."""
+        """The rest."""
         for track in self._tracks.values():
-            track.text += track.decoder.decode(b"", final=True)
+            track.finish()
         return self.flush()
-
-
-def _cut(channel: Channel, track: _Track) -> Piece:
-    piece = Piece(track.since, channel, track.size_bytes, track.text)
-    track.text, track.size_bytes = "", 0
-    return piece
