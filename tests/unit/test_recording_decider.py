@@ -159,15 +159,22 @@ def test_what_is_for_recordings_is_refused_for_others_and_after_the_end(command:
         MemoryRun().must(command)
 
 
-def test_a_recording_is_not_forked() -> None:
-    fork = Fork(
-        parent=RunId("r1"), event=EventId("e1"), version=1, by="ada", base=BASE, guidance="", objective="", recipe=None,
-        settings=e.Settings(),
-    )  # fmt: skip
+def test_a_recording_is_only_forked_with_what_is_to_be_done_from_there() -> None:
     for run in (recording(), ended()):
+        fork = Fork(
+            parent=RunId("r1"),
+            event=EventId("e1"),
+            version=run.state.version,
+            by="ada",
+            base=BASE,
+            guidance="",
+            objective="",
+            recipe=None,
+            settings=e.Settings(),
+        )
         refusal = decide(run.state, fork)
         assert isinstance(refusal, Refusal)
-        assert "restore" in refusal.hint
+        assert "--with" in refusal.hint
 
 
 def test_a_text_too_long_for_an_event_is_told_by_its_blob() -> None:
