@@ -5,6 +5,7 @@ As in `test_ledger_damage`, for what only such a ledger has; and a history that 
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cavalcade.kernel.errors import LedgerDamaged
+from cavalcade.kernel.errors import LedgerDamaged, LedgerError
 from cavalcade.kernel.ids import OriginId, StreamId
 from cavalcade.ledger import chain
 from cavalcade.ledger.memory import MemoryLedger
@@ -109,7 +110,7 @@ def swapped(good: bytes, first: int) -> bytes:
     return good[:start] + good[start + size : start + 2 * size] + good[start : start + size] + good[start + 2 * size :]
 
 
-def put(path: Path, data: bytes) -> None:
+def put(path: Path, data: bytes | bytearray) -> None:
     path.write_bytes(data)
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -129,10 +130,32 @@ async def test_swapped_pages_are_noticed(path: Path) -> None:
     assert len(places) > 15
 
 
+async def test_a_flipped_bit_is_noticed_or_changes_nothing(path: Path) -> None:
+    good = content(path)
+    ledger = opened(path)
+    expected = await ledger.read()
+    chains = {origin: await ledger.sealed(origin, limit=1000) for origin in await ledger.heads()}
+    await ledger.aclose()
+    chance = random.Random(78)
+    noticed = 0
+    for _ in range(80):
+        flipped = bytearray(good)
+        flipped[chance.randrange(len(good))] ^= 1 << chance.randrange(8)
+        put(path, flipped)
+        if await refused_or_named(path):
+            noticed += 1
+            continue
+        ledger = opened(path)
+        assert await ledger.read() == expected
+        assert {origin: await ledger.sealed(origin, limit=1000) for origin in await ledger.heads()} == chains
+        await ledger.aclose()
+    assert 0 < noticed < 80
+
+
 async def refused_or_named(path: Path) -> bool:
     try:
         ledger = opened(path)
-    except LedgerDamaged:
+    except LedgerError:
         return True
     try:
         return (await ledger.verify()).bad_position is not None

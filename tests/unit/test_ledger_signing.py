@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,10 +12,10 @@ import pytest
 
 from cavalcade.kernel.entropy import SystemEntropy
 from cavalcade.kernel.errors import LedgerError, LedgerUnwritable
-from cavalcade.kernel.ids import StreamId, node_stream
+from cavalcade.kernel.ids import OriginId, StreamId, node_stream
 from cavalcade.ledger.memory import MemoryLedger
-from cavalcade.ledger.port import Ledger
-from cavalcade.ledger.signing import SigningKey, SigningLedger, load_key, signature_holds
+from cavalcade.ledger.port import Ledger, OriginHead
+from cavalcade.ledger.signing import WINDOW, SigningKey, SigningLedger, load_key, signature_holds
 from cavalcade.protocol.events import HeadSigned, decode
 from cavalcade.testing.clock import FakeClock, SeededEntropy
 from cavalcade.testing.crashing import CrashingLedger
@@ -37,6 +37,21 @@ def signing(
 async def signed_seqs(ledger: Ledger) -> list[int]:
     signed = [decode(event.event) for event in await ledger.read(stream=node_stream(ledger.origin))]
     return [head.seq for head in signed if isinstance(head, HeadSigned) and signature_holds(head)]
+
+
+class Overtaken(SigningLedger):
+    """Others record something between the first look at the heads and what follows it. Signs nothing itself."""
+
+    def __init__(self, ledger: Ledger, overtake: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(ledger, lambda: SigningKey(b"1" * 32), FakeClock(), SeededEntropy(6), interval=1 << 30)
+        self._overtake: Callable[[], Awaitable[None]] | None = overtake
+
+    async def heads(self) -> Mapping[OriginId, OriginHead]:
+        heads = await super().heads()
+        overtake, self._overtake = self._overtake, None
+        if overtake is not None:
+            await overtake()
+        return heads
 
 
 def test_a_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
@@ -105,6 +120,23 @@ async def test_what_others_appended_is_signed_with_it() -> None:
     await inner.append(RUN, made.many(5))
     await ledger.sign()
     assert await signed_seqs(inner) == [6]
+
+
+async def test_a_signature_that_others_overtake_is_made_again() -> None:
+    made = drafts()
+
+    async def overtake() -> None:
+        await inner.append(RUN, made.many(WINDOW + 1))
+
+    inner = MemoryLedger(entropy=SeededEntropy(3))
+    ledger = signing(Overtaken(inner, overtake))
+    await ledger.append(RUN, made.many(1))
+    await ledger.sign()
+    await ledger.sign()
+    await ledger.sign()
+    assert await signed_seqs(inner) == [1, WINDOW + 3]
+    (signed,) = (await inner.verify()).signed
+    assert (signed.signatures, signed.seq) == (1, WINDOW + 3)
 
 
 async def test_nothing_is_signed_and_no_key_asked_for_where_nothing_was_appended() -> None:

@@ -20,7 +20,7 @@ from cavalcade.ledger.chain import (
     parse_body,
 )
 from cavalcade.ledger.port import OriginHead
-from cavalcade.ledger.signed_heads import is_signed_head, problem_of, read
+from cavalcade.ledger.signed_heads import is_overtaken, is_signed_head, problem_of, read
 from cavalcade.protocol.envelope import Sealed
 
 NOTHING = OriginHead(0, GENESIS)
@@ -129,10 +129,12 @@ class _Batch:
         self.links.append(new)
 
     def _signed(self, body: Body) -> str:
-        """The key of a signed head that is right: what verification would refuse is not taken in."""
+        """The key of a signed head that counts: what verification would refuse is not taken in."""
         signed = read(body)
         if signed is None:
             raise self._diverged(body.originseq, "wrong signature: its data can't be read")
+        if is_overtaken(signed, body):
+            return ""
         if wrong := problem_of(signed, body, self._hash_at):
             raise self._diverged(body.originseq, wrong)
         before = self._signer or self._held.signer

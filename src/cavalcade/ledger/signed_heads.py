@@ -9,23 +9,25 @@ from cavalcade.kernel.errors import LedgerDamaged
 from cavalcade.kernel.ids import OriginId
 from cavalcade.ledger.chain import Body
 from cavalcade.ledger.port import SignedHead
-from cavalcade.ledger.signing import signature_holds
+from cavalcade.ledger.signing import WINDOW, signature_holds
 from cavalcade.protocol.events import HeadSigned, decode
-
-WINDOW = 1024
-"""A signature stands at most this many events of its origin after the head it signs: so many hashes are kept to compare it with."""
 
 
 def is_signed_head(body: Body) -> bool:
     return body.event.type == HeadSigned.TYPE
 
 
+def is_overtaken(signed: HeadSigned, body: Body) -> bool:
+    """Whether a signature stands too far behind its head to be compared with it. Other processes' events may come between: no fault."""
+    return 1 <= signed.seq < body.originseq - WINDOW
+
+
 def problem_of(signed: HeadSigned, body: Body, hash_at: Callable[[int], str]) -> str:
-    """Empty when the signature is right. `hash_at` gives the hash of the origin's event at one of the last `WINDOW` sequence numbers."""
+    """Empty when the signature is right, where it isn't overtaken. `hash_at` gives the hash of one of the origin's last `WINDOW` events."""
     if signed.origin != body.origin:
         return f"wrong signature: it is for origin {signed.origin}, recorded by origin {body.origin}"
-    if not max(body.originseq - WINDOW, 1) <= signed.seq < body.originseq:
-        return f"wrong signature: it is for event {signed.seq}, further than {WINDOW} events before it"
+    if not 1 <= signed.seq < body.originseq:
+        return f"wrong signature: it is for event {signed.seq}, which doesn't stand before it"
     if hash_at(signed.seq) != signed.head:
         return f"wrong signature: event {signed.seq} of origin {signed.origin} has another hash than was signed"
     if not signature_holds(signed):
@@ -67,6 +69,8 @@ class SignedHeads:
         signed = read(body)
         if signed is None:
             return "wrong signature: its data can't be read"
+        if is_overtaken(signed, body):
+            return ""
         if wrong := problem_of(signed, body, lambda seq: recent[seq - body.originseq]):
             return wrong
         before = self.found.get(body.origin)

@@ -22,6 +22,9 @@ from cavalcade.protocol.events import HeadSigned, encode
 
 INTERVAL = 1000
 """Events of the own origin after which the head is signed, while a program goes on recording."""
+WINDOW = 1024
+"""A signature counts when it stands at most this many events of its origin after the head it signs: that many hashes are kept to compare
+it with. One that was overtaken by more, from other processes, says nothing."""
 
 
 class SigningKey:
@@ -146,7 +149,9 @@ class SigningLedger:
         try:
             head = (await self._ledger.heads())[self.origin]
             signed = self._key().sign(self.origin, head)
-            await self._ledger.append(node_stream(self.origin), [self._draft(signed)])
+            (recorded,) = await self._ledger.append(node_stream(self.origin), [self._draft(signed)])
+            if recorded.originseq - head.seq > WINDOW:
+                self._unsigned += unsigned
         except LedgerError:
             self._unsigned += unsigned
             raise

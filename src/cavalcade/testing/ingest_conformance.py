@@ -15,7 +15,7 @@ from cavalcade.ledger.chain import GENESIS
 from cavalcade.ledger.memory import MemoryLedger
 from cavalcade.ledger.port import Ledger, OriginHead
 from cavalcade.ledger.sealing import NOTHING
-from cavalcade.ledger.signing import SigningKey, SigningLedger
+from cavalcade.ledger.signing import WINDOW, SigningKey, SigningLedger
 from cavalcade.protocol.envelope import Draft, Recorded, Sealed
 from cavalcade.protocol.events import HeadSigned, encode
 from cavalcade.testing.clock import START, FakeClock, SeededEntropy
@@ -360,6 +360,23 @@ class IngestConformance:
         batch += seal(FOREIGN, [(node_stream(FOREIGN), 1, bad)], after=OriginHead(3, batch[-1].hash))
         await self._refuses(ledger, ChainDiverged, FOREIGN, batch, 4)
         await self._refuses(ledger, ChainDiverged, FOREIGN, batch, 4)
+
+    async def test_a_signature_that_was_overtaken_says_nothing_and_does_no_harm(
+        self, ledger: Ledger, other: Ledger, drafts: Drafts
+    ) -> None:
+        """Another process may record much between the look at the head and the signature."""
+        key = SigningKey(b"1" * 32)
+        await other.append(A, drafts.many(2))
+        head = (await other.heads())[other.origin]
+        await other.append(A, drafts.many(WINDOW - 1))
+        await other.append(node_stream(other.origin), [_draft(drafts, key.sign(other.origin, head))])
+        assert (await other.verify()).signed == ((other.origin, key.public, 1, 2, WINDOW + 2),)
+        await other.append(node_stream(other.origin), [_draft(drafts, key.sign(other.origin, head))])
+        await ledger.ingest(other.origin, await whole(other))
+        for one in (ledger, other):
+            found = await one.verify()
+            assert found.bad_position is None
+            assert found.signed == ((other.origin, key.public, 1, 2, WINDOW + 2),)
 
     async def test_another_origin_keeps_the_key_it_began_with(self, ledger: Ledger, drafts: Drafts) -> None:
         other = MemoryLedger(entropy=SeededEntropy(77))
