@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cavalcade.kernel.errors import ChainDiverged, LedgerError, SequenceGap, ServerGone
+from cavalcade.kernel.errors import ChainDiverged, LedgerDamaged, LedgerError, SequenceGap, ServerGone
 from cavalcade.kernel.ids import OriginId, StreamId
 from cavalcade.ledger.memory import MemoryLedger
 from cavalcade.ledger.outbox import Outbox
@@ -192,6 +192,20 @@ async def test_a_receiver_that_is_away_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(ServerGone):
         await outbox.deliver("hub", HttpReceiver(port))
     assert await outbox.standing() == []
+
+
+async def test_what_was_acknowledged_is_known_again_when_its_file_was_damaged_and_removed(tmp_path: Path) -> None:
+    here, hub = MemoryLedger(entropy=SeededEntropy(1)), MemoryLedger(entropy=SeededEntropy(2))
+    await here.append(ONE, drafts().many(5))
+    await an_outbox(here, tmp_path).deliver("hub", hub)
+    file = tmp_path / "outbox.sqlite3"
+    file.write_bytes(b"garbage " * 1000)
+    with pytest.raises(LedgerDamaged, match="damaged") as caught:
+        await an_outbox(here, tmp_path).deliver("hub", hub)
+    assert f"remove {file}" in caught.value.hint
+    file.unlink()
+    assert await an_outbox(here, tmp_path).deliver("hub", hub) == 0
+    assert [(each.held, each.waiting) for each in await an_outbox(here, tmp_path).standing()] == [(5, 0)]
 
 
 async def test_parcels_are_bounded_in_events_and_in_bytes() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cavalcade.config.paths import DataFolder, project_id
 from cavalcade.kernel.errors import LedgerDamaged
 from cavalcade.kernel.ids import BlobId, CommitId, EventId, OriginId, ProjectId, RunId, TaskId, TreeId
 from cavalcade.ledger.memory import MemoryLedger
+from cavalcade.protocol.envelope import Draft
 from cavalcade.protocol.events import (
     ConflictFound,
     EditApplied,
@@ -17,6 +20,7 @@ from cavalcade.protocol.events import (
     PlanApproved,
     RunRequested,
     Side,
+    decode,
 )
 from cavalcade.protocol.named import objects_named
 from cavalcade.protocol.plan import Base, Plan, PlannedEdit, RecipeCall, TestPlan
@@ -109,3 +113,11 @@ def test_a_plan_names_the_contents_before_and_after_each_edit() -> None:
         unresolved=(), mentions=(), problems=(), tests=TestPlan(), allowed=(),
     )  # fmt: skip
     assert objects_named(plan) == {a, b, c}
+
+
+def test_no_object_that_an_event_of_any_version_names_is_overlooked() -> None:
+    for file in (Path(__file__).parents[1] / "golden").glob("events-v*.jsonl"):
+        for line in file.read_bytes().splitlines():
+            event = msgspec.json.decode(line, type=Draft)
+            named = set(re.findall(r'"([0-9a-f]{40})"', bytes(event.data).decode()))
+            assert objects_named(decode(event)) == named, event.type

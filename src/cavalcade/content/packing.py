@@ -114,10 +114,15 @@ def write_pack(repository: pygit2.Repository, names: Iterable[str], into: Path) 
         for name in sorted(names):
             builder.add(pygit2.Oid(hex=name))
         builder.write(str(folder))
-    except (KeyError, pygit2.GitError) as exc:
+    except KeyError as exc:
         raise ObjectMissing(
-            f"the objects of {repository.path} can't be packed: {exc}",
+            f"object {exc} is not in {repository.path}",
             hint="`git fsck` there names what is missing or damaged; bring it back from a backup",
+        ) from exc
+    except (OSError, pygit2.GitError) as exc:
+        raise ContentError(
+            f"the objects of {repository.path} can't be packed: {exc}",
+            hint="make room on the disk; if there is some, `git fsck` there names what is damaged",
         ) from exc
     (pack,) = folder.glob("*.pack")
     return pack, pack.with_suffix(".idx")

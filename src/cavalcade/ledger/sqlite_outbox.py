@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from cavalcade.kernel.errors import LedgerDamaged
 from cavalcade.kernel.ids import OriginId
 from cavalcade.ledger.chain import microseconds
 from cavalcade.ledger.outbox import Acknowledgement
@@ -64,10 +65,15 @@ class SqliteAcknowledgements:
         return await asyncio.to_thread(self._run, read)
 
     def _run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        with (
-            boundary(self.path),
-            closing(connect(self.path, busy_timeout_s=self._busy_timeout_s, create=True)) as connection,
-        ):
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(_statements()["create"])
-            return work(connection)
+        try:
+            with (
+                boundary(self.path),
+                closing(connect(self.path, busy_timeout_s=self._busy_timeout_s, create=True)) as connection,
+            ):
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute(_statements()["create"])
+                return work(connection)
+        except LedgerDamaged as exc:
+            raise LedgerDamaged(
+                exc.what, hint=f"remove {self.path}: nothing is lost, receivers say again what they hold"
+            ) from exc
