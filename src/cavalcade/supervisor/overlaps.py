@@ -22,6 +22,8 @@ def find_overlaps(content: ContentStore, mine: RunState, others: Iterable[RunSta
             continue
         if changed.isdisjoint(diff.path for diff in content.diff(base, other.head_tree, context=0)):
             continue
-        conflicts = content.merge(base, mine.head_tree, other.head_tree).conflicts
+        common = content.ancestor(mine.head, other.head)  # a fork's own, where one stands on what the other did
+        onto = base if common is None else content.tree_of(common)
+        conflicts = content.merge(onto, mine.head_tree, other.head_tree).conflicts
         found.append(Overlap(branch=other.branch, conflicts=tuple(conflict.path for conflict in conflicts)))
     return tuple(found)
