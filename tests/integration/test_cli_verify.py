@@ -84,6 +84,8 @@ def test_a_key_that_was_replaced_is_told_until_both_are_named(project: Project) 
     assert old in said.err
     new = next(word for word in said.err.replace(",", " ").split() if len(word) == 64 and word != old)
     assert project("verify", "--key", old, "--key", new).status == 0
+    assert "wrong key" in project("doctor").out
+    assert "wrong key" not in project("doctor", CAVALCADE_KEY=f"{old} {new}").out
 
 
 def test_a_wrong_signature_is_named_with_its_position(project: Project) -> None:

@@ -81,7 +81,7 @@ async def examine(folder: DataFolder, environ: Mapping[str, str]) -> AsyncIterat
     yield data
     yield _space(folder)
     if data.ok:
-        yield await _ledger(folder)
+        yield await _ledger(folder, environ)
     yield await _sandbox(folder, environ)
     yield await _side_channels(environ)
 
@@ -144,7 +144,7 @@ def _space(folder: DataFolder) -> Finding:
     )
 
 
-async def _ledger(folder: DataFolder) -> Finding:
+async def _ledger(folder: DataFolder, environ: Mapping[str, str]) -> Finding:
     if not folder.ledger.exists():
         return Finding(name="ledger", ok=True, found="none yet; the first run makes it")
     try:
@@ -152,7 +152,7 @@ async def _ledger(folder: DataFolder) -> Finding:
     except LedgerError as exc:
         return _broken("ledger", exc)
     try:
-        state = await ledger.verify()
+        state = await ledger.verify(keys=environ.get("CAVALCADE_KEY", "").split())
     except LedgerError as exc:
         return _broken("ledger", exc)
     finally:
