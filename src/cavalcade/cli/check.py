@@ -15,19 +15,21 @@ from cavalcade.cli.tree import with_system
 from cavalcade.config.paths import data_folder
 from cavalcade.gates.defaults import edit_gates, tree_gates
 from cavalcade.gates.suite import Suite
-from cavalcade.kernel.errors import LedgerDamaged, LedgerError, ToolFailed, UsageError
+from cavalcade.kernel.errors import LedgerDamaged, LedgerError, ObjectMissing, ToolFailed, UsageError
 from cavalcade.kernel.ids import RunId
 from cavalcade.ledger.port import SignedHead, Verification
 from cavalcade.ledger.sqlite_check import verify_file
 from cavalcade.sandbox.scratch import discard
+from cavalcade.supervisor.content_check import check_content
 from cavalcade.supervisor.recheck import Rechecked, receipts_of, recheck
 from cavalcade.supervisor.timeline import count, duration
 from cavalcade.terrain.index import Index
 
+_SHOWN = 8
 _STYLES = {"same": "green", "differs": "red", "unknown": "yellow"}
 
 
-def verify(terminal: Terminal, text: str, *, gates: bool, keys: list[str]) -> int:
+def verify(terminal: Terminal, text: str, *, gates: bool, content: bool, keys: list[str]) -> int:
     """Also of a ledger that refuses to open.
 
     Raises LedgerDamaged naming the first bad position, ToolFailed when a verdict isn't confirmed, UsageError for no key.
@@ -42,7 +44,7 @@ def verify(terminal: Terminal, text: str, *, gates: bool, keys: list[str]) -> in
     async def command(system: System) -> int:
         nonlocal opened
         opened = True
-        return await _verify(system, terminal, text, gates=gates, keys=keys)
+        return await _verify(system, terminal, text, gates=gates, content=content, keys=keys)
 
     try:
         return with_system(terminal, command)
@@ -72,11 +74,11 @@ def _check_keys(keys: list[str]) -> None:
             )
 
 
-async def _verify(system: System, terminal: Terminal, text: str, *, gates: bool, keys: list[str]) -> int:
+async def _verify(system: System, terminal: Terminal, text: str, *, gates: bool, content: bool, keys: list[str]) -> int:
     run = choose_run(text, await system.runs.list()) if text else None
     found = await system.ledger.verify(keys=keys)
     _raise_for(found, system.folder.ledger)
-    chain = {
+    chain: dict[str, object] = {
         "events": found.events,
         "head": found.head,
         "whole": True,
@@ -85,6 +87,8 @@ async def _verify(system: System, terminal: Terminal, text: str, *, gates: bool,
     terminal.data(Text(f"ledger  whole: {count(found.events, 'event')}, head {found.head[:12]}", "green"))
     for signed in found.signed:
         terminal.data(f"signed  {_signed(signed, own=signed.origin == system.ledger.origin)}")
+    if content:
+        chain["content"] = await _content(system, terminal)
     if run is None or not gates:
         recorded = await system.runs.history(run) if run is not None else []
         terminal.document({"ledger": chain} | ({"run": run, "events": len(recorded)} if run else {}))
@@ -94,6 +98,29 @@ async def _verify(system: System, terminal: Terminal, text: str, *, gates: bool,
     results = await _gates(system, terminal, run)
     terminal.document({"ledger": chain, "run": run, "gates": results})
     return _concluded(terminal, run, results)
+
+
+async def _content(system: System, terminal: Terminal) -> dict[str, int]:
+    """Raises ObjectMissing naming the objects that can't be read, and the first events that need them."""
+    found = await check_content(system.ledger, system.content)
+    if found.lacking:
+        first = found.lacking[0]
+        places = [
+            f"{each.error.what}  (event {each.event.event.id}, position {each.event.position}"
+            + (f", {each.error.places[0]})" if each.error.places else ")")
+            for each in found.lacking
+        ]
+        more = (f"... and {len(places) - _SHOWN} more",) if len(places) > _SHOWN else ()
+        raise ObjectMissing(
+            f"{count(len(places), 'object')} that the record names can't be read, the first for position {first.event.position}",
+            expected=f"all {count(found.objects, 'object')} in the content stores",
+            hint=first.error.hint,
+            places=(*places[:_SHOWN], *more),
+        )
+    terminal.data(Text(f"content whole: {count(found.objects, 'object')} of {count(found.events, 'event')}", "green"))
+    if found.elsewhere:
+        terminal.data(Text(f"        {count(found.elsewhere, 'object')} of other installations are not here", "yellow"))
+    return {"objects": found.objects, "elsewhere": found.elsewhere}
 
 
 def _signed(signed: SignedHead, *, own: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import cast
@@ -23,6 +23,7 @@ from cavalcade.content.port import BlameLine, Change, CommitInfo, Entry, FileDif
 from cavalcade.content.publishing import publish
 from cavalcade.content.references import References
 from cavalcade.content.restoring import check_claim, checked, claimed, restore_files
+from cavalcade.content.sweeping import unreadable
 from cavalcade.content.trees import EMPTY_TREE, Trees
 from cavalcade.kernel.errors import ContentError, ObjectMissing
 from cavalcade.kernel.ids import BlobId, CommitId, TreeId
@@ -142,6 +143,9 @@ class GitContentStore:
     def check(self, tree: TreeId) -> None:
         files = self._trees.differences(EMPTY_TREE, tree)
         checked(files, self.read, keep_bytes=0)
+
+    def unreadable(self, names: Iterable[str], seen: set[str]) -> list[ObjectMissing]:
+        return unreadable(self._store.read_object, names, seen)
 
     def compact(self, *, enough: int = ENOUGH) -> int:
         return compact(self._store, enough=enough)

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import pygit2
 
-from cavalcade.content.objects import Object
+from cavalcade.content.objects import Kind, Object
 from cavalcade.kernel.errors import ContentError, ObjectMissing
 
 _CONFIG = """\
@@ -36,6 +36,7 @@ _CONFIG = """\
 	auto = false
 """
 _SYNC_THREADS = 8
+_KINDS: dict[int, Kind] = {1: "commit", 2: "tree", 3: "blob", 4: "tag"}
 _CHUNK = 1 << 20
 T = TypeVar("T")
 
@@ -70,7 +71,11 @@ class ObjectStore:
         return mine
 
     def read(self, name: str) -> bytes:
-        """Checked against its name. Raises ObjectMissing, also for an object that is damaged.
+        """Checked against its name. Raises ObjectMissing, also for an object that is damaged."""
+        return self.read_object(name).data
+
+    def read_object(self, name: str) -> Object:
+        """The same with its kind.
 
         Loose objects are read here: libgit2 never comes back from one whose end is missing.
         """
@@ -78,9 +83,10 @@ class ObjectStore:
             if len(name) != 40:
                 raise KeyError(name)  # libgit2 would take it for the beginning of a name
             try:
-                return loose_content(name, (self.objects / name[:2] / name[2:]).read_bytes())
+                return loose_object(name, (self.objects / name[:2] / name[2:]).read_bytes())
             except FileNotFoundError:
-                return self.repository.odb.read(name)[1]
+                kind, data = self.repository.odb.read(name)
+                return Object(name, _KINDS[int(kind)], data)
         except KeyError as exc:
             raise ObjectMissing(
                 f"object {name} is not in the content store {self.folder}",
@@ -150,12 +156,14 @@ def _store_file(objects: Path, source: int, size: int) -> str | None:
             os.unlink(temporary)
 
 
-def loose_content(name: str, raw: bytes) -> bytes:
+def loose_object(name: str, raw: bytes) -> Object:
     """What a loose object holds. Raises ValueError, zlib.error when it is not what its name says."""
     whole = zlib.decompress(raw)
     if hashlib.sha1(whole, usedforsecurity=False).hexdigest() != name:
         raise ValueError("its content has another name")
-    return whole[whole.index(b"\0") + 1 :]
+    header, _, data = whole.partition(b"\0")
+    kinds: dict[bytes, Kind] = {kind.encode(): kind for kind in _KINDS.values()}
+    return Object(name, kinds[header.split(b" ")[0]], data)
 
 
 def store_loose(objects: Path, new: Sequence[Object]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from cavalcade.kernel.errors import ObjectMissing
 from cavalcade.kernel.ids import BlobId, CommitId, TreeId
 from cavalcade.protocol.plan import Base
 
@@ -217,6 +218,13 @@ class ContentStore(TreeReader, Protocol):
 
     def check(self, tree: TreeId) -> None:
         """Reads everything that a tree holds. Raises ObjectMissing naming the objects that can't be read, and their paths."""
+        ...
+
+    def unreadable(self, names: Iterable[str], seen: set[str]) -> list[ObjectMissing]:
+        """Reads objects by their names, commits with their trees, trees with all that is in them; what went wrong, one for each object.
+
+        `seen` are those that need not be read again; those read here are added.
+        """
         ...
 
     def compact(self) -> int:

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from cavalcade.content.port import (
     InPlace,
     Merge,
 )
+from cavalcade.kernel.errors import ObjectMissing
 from cavalcade.kernel.ids import BlobId, CommitId, EventId, OriginId, StreamId, TreeId
 from cavalcade.ledger.port import Ledger, OriginHead, Verification
 from cavalcade.protocol.envelope import Draft, Recorded, Sealed
@@ -212,6 +213,9 @@ class CrashingContent:
 
     def check(self, tree: TreeId) -> None:
         self._content.check(tree)
+
+    def unreadable(self, names: Iterable[str], seen: set[str]) -> list[ObjectMissing]:
+        return self._content.unreadable(names, seen)
 
     def compact(self) -> int:
         self._fuse()

@@ -160,6 +160,10 @@ def verify(
     gates: Annotated[
         bool, typer.Option("--gates", envvar="CAVALCADE_GATES", help="Ask every gate of the run again and compare.")
     ] = False,
+    content: Annotated[
+        bool,
+        typer.Option("--content", envvar="CAVALCADE_CONTENT", help="Read every object that the record names, too."),
+    ] = False,
     key: Annotated[
         list[str] | None,
         typer.Option(
@@ -168,10 +172,10 @@ def verify(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Check the whole record and its signatures; with --gates also a run's verdicts."""
+    """Check the whole record and its signatures; with --content every object, with --gates a run's verdicts."""
     from cavalcade.cli.check import verify as command
 
-    return command(terminal_of(context, json), run, gates=gates, keys=key or [])
+    return command(terminal_of(context, json), run, gates=gates, content=content, keys=key or [])
 
 
 @commands.command()
