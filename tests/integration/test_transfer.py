@@ -226,7 +226,7 @@ def test_a_recording_whose_recorder_is_elsewhere_is_ended_without_a_look_at_what
     there = elsewhere(shop, tmp_path)
     imported(there, exported(shop, tmp_path / "x"), *moved_from(shop, there))
     (there.folder / "README.md").write_text("mine\n")
-    assert there("runs", "--all", "--json").data[0]["phase"] == "recording"
+    assert there("runs", "--all", "--json").data[0]["phase"] == "cut_off"
     there("resume", "last")
     assert there("runs", "--all", "--json").data[0]["phase"] == "completed"
     assert "mine" not in there("diff", "last").out
