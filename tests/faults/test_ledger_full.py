@@ -77,7 +77,7 @@ async def test_a_ledger_at_its_limit_refuses_and_keeps_what_it_has(tmp_path: Pat
 
 async def test_files_that_may_not_grow_fail_the_append_and_the_same_ledger_goes_on_later(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
-    done = run_child("outgrow", path, 200_000)
+    done = run_child("outgrow", path, 300_000)
     acknowledged = done.stdout.split()
     assert len(acknowledged) > 5
     assert "can't be used" in done.stderr
