@@ -117,18 +117,21 @@ class RunService:
         """What a run has from its parent, by its first event; nothing unless it is a fork. Raises NotRecorded, LedgerDamaged."""
         if run not in self._shared:
             forked = decode(first.event)
-            self._shared[run] = await self._prefix(run, forked) if isinstance(forked, RunForked) else ()
+            self._shared[run] = (
+                await self._upto(forked.parent, forked.version, forked.event) if isinstance(forked, RunForked) else ()
+            )
         return self._shared[run]
 
-    async def _prefix(self, run: RunId, forked: RunForked) -> tuple[Recorded, ...]:
-        history = await self.history(forked.parent)
-        if len(history) < forked.version or history[forked.version - 1].event.id != forked.event:
+    async def _upto(self, run: RunId, version: int, event: EventId) -> tuple[Recorded, ...]:
+        """A run's first `version` events, the last of which is `event`. Raises NotRecorded, LedgerDamaged."""
+        history = await self.history(run)
+        if len(history) < version or history[version - 1].event.id != event:
             raise LedgerDamaged(
-                f"run {run} goes on from event #{forked.version} of run {forked.parent}, which is not the one it was forked at",
-                expected=f"event {forked.event}",
+                f"a fork goes on from event #{version} of run {run}, which is not the one it was forked at",
+                expected=f"event {event}",
                 hint="`cavalcade verify` checks the record",
             )
-        return tuple(history[: forked.version])
+        return tuple(history[:version])
 
     async def list(self) -> list[RunId]:
         """Every run, oldest first."""
@@ -147,8 +150,8 @@ class RunService:
         return state
 
     async def fork(self, run: RunId, command: Fork) -> RunState:
-        """Makes a new run that shares its parent's history up to the command's event. Raises Refused, NotRecorded."""
-        state = fold(map(fact_of, (await self.history(command.parent))[: command.version]))
+        """Makes a new run that shares its parent's history up to the command's event. Raises Refused, NotRecorded, LedgerDamaged."""
+        state = fold(map(fact_of, await self._upto(command.parent, command.version, command.event)))
         decided = decide(state, command)
         if isinstance(decided, Refusal):
             raise decided.error()
