@@ -30,6 +30,10 @@ writes plain lines, and waits at its plan with exit status 3.
 
 _ENVIRONMENT = (
     ("CAVALCADE_HOME", "where everything is kept: ledger, content stores, and the cache below it"),
+    (
+        "CAVALCADE_LEDGER",
+        "`postgresql://USER:PASSWORD@HOST:PORT/DATABASE`: the ledger is that database (extra `postgres`), shared by whoever names it",
+    ),
     ("XDG_DATA_HOME", "without CAVALCADE_HOME, data lies in `cavalcade` below this (else `~/.local/share`)"),
     (
         "XDG_CACHE_HOME",

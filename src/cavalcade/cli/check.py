@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from rich.text import Text
 
 from cavalcade.cli.compose import System
 from cavalcade.cli.failures import DONE
 from cavalcade.cli.find import choose_run, home_folder
+from cavalcade.cli.ledgers import LedgerPlace, ledger_place
 from cavalcade.cli.terminal import Terminal
 from cavalcade.cli.tree import with_system
 from cavalcade.config.paths import data_folder
@@ -18,7 +18,6 @@ from cavalcade.gates.suite import Suite
 from cavalcade.kernel.errors import LedgerDamaged, LedgerError, ObjectMissing, ToolFailed, UsageError
 from cavalcade.kernel.ids import RunId
 from cavalcade.ledger.port import SignedHead, Verification
-from cavalcade.ledger.sqlite_check import verify_file
 from cavalcade.sandbox.scratch import discard
 from cavalcade.supervisor.content_check import check_content
 from cavalcade.supervisor.recheck import Rechecked, receipts_of, recheck
@@ -51,15 +50,15 @@ def verify(terminal: Terminal, text: str, *, gates: bool, content: bool, keys: l
     except LedgerDamaged as refusal:
         if opened:
             raise
-        ledger = data_folder(terminal.environ).ledger
-        _raise_for(_walked(ledger, keys, refusal), ledger)
+        place = ledger_place(data_folder(terminal.environ), terminal.environ)
+        _raise_for(_walked(place, keys, refusal), place)
         raise refusal from None
 
 
-def _walked(ledger: Path, keys: list[str], refusal: LedgerDamaged) -> Verification:
+def _walked(place: LedgerPlace, keys: list[str], refusal: LedgerDamaged) -> Verification:
     """The full walk over a ledger that refused to open. Raises that refusal when it can't be walked at all."""
     try:
-        return verify_file(ledger, keys=keys)
+        return place.walk(keys)
     except LedgerError:
         raise refusal from None
 
@@ -77,7 +76,7 @@ def _check_keys(keys: list[str]) -> None:
 async def _verify(system: System, terminal: Terminal, text: str, *, gates: bool, content: bool, keys: list[str]) -> int:
     run = choose_run(text, await system.runs.list()) if text else None
     found = await system.ledger.verify(keys=keys)
-    _raise_for(found, system.folder.ledger)
+    _raise_for(found, ledger_place(system.folder, system.environ))
     chain: dict[str, object] = {
         "events": found.events,
         "head": found.head,
@@ -128,12 +127,12 @@ def _signed(signed: SignedHead, *, own: bool) -> str:
     return f"{count(signed.signatures, 'head')}{whose}, the last at event {signed.seq}, key {signed.key}"
 
 
-def _raise_for(found: Verification, ledger: Path) -> None:
+def _raise_for(found: Verification, place: LedgerPlace) -> None:
     """Raises LedgerDamaged for what isn't whole."""
     if found.bad_position is None:
         return
     where = f"at position {found.bad_position}" if found.bad_position else "as a whole"
-    hint = f"the {count(found.events, 'event')} before it are good; bring {ledger} back from a copy"
+    hint = f"the {count(found.events, 'event')} before it are good; bring {place.label} back from a copy"
     if found.problem.startswith("wrong key"):
         hint = (
             "if that key was replaced on purpose, name the old and the new one: `cavalcade verify --key HEX --key HEX`"

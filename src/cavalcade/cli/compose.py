@@ -1,4 +1,4 @@
-"""The embedded system, wired in one place: SQLite ledger, git content, memory bus, supervisor and workers in one process."""
+"""The embedded system, wired in one place: ledger, git content, memory bus, supervisor and workers in one process."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cavalcade.bus.memory import MemoryBus
 from cavalcade.cli.channels import Say, side_channels
+from cavalcade.cli.ledgers import ledger_place
 from cavalcade.config.dotenv import read_dotenv
 from cavalcade.config.paths import DataFolder, data_folder
 from cavalcade.content.git import GitContentStore
@@ -28,7 +29,6 @@ from cavalcade.kernel.redaction import Redactor
 from cavalcade.ledger.port import Ledger
 from cavalcade.ledger.redacting import RedactingLedger
 from cavalcade.ledger.signing import SigningLedger, load_key
-from cavalcade.ledger.sqlite import SqliteLedger
 from cavalcade.protocol.events import RunRequested, Settings
 from cavalcade.protocol.plan import RecipeCall
 from cavalcade.recorder.port import NoSessions
@@ -283,8 +283,8 @@ def _make_own(folder: Path) -> None:
 async def open_system(environ: Mapping[str, str], say: Say) -> AsyncGenerator[System]:
     """`say` is told what did not get out by a side channel.
 
-    Raises LedgerDamaged when the ledger does not hold together, LedgerUnwritable when the data folder can't be used, UsageError when a
-    side channel can't be.
+    Raises LedgerDamaged when the ledger does not hold together, LedgerUnwritable when it or the data folder can't be used, UsageError
+    when a side channel or the address of the ledger can't be.
     """
     folder = data_folder(environ)
     clock, entropy = SystemClock(), SystemEntropy()
@@ -296,11 +296,13 @@ async def open_system(environ: Mapping[str, str], say: Say) -> AsyncGenerator[Sy
             f"the data folder {folder.root} can't be used: {exc.strerror}",
             hint="make room for it, make it writable, or name another one: export CAVALCADE_HOME=DIR",
         ) from exc
+    place = ledger_place(folder, environ)
     ledger = SigningLedger(
-        await SqliteLedger.open(folder.ledger, clock=clock, entropy=entropy),
+        await place.open(clock, entropy),
         lambda: load_key(folder.signing_key, entropy),
         clock,
         entropy,
+        shared=place.shared,
     )
     try:
         async with side_channels(ledger, environ, say) as recording:

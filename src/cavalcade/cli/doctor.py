@@ -19,6 +19,7 @@ from rich.text import Text
 from cavalcade.cli.channels import channels_of
 from cavalcade.cli.failures import DONE
 from cavalcade.cli.find import home_folder
+from cavalcade.cli.ledgers import ledger_place
 from cavalcade.cli.report import Whole
 from cavalcade.cli.terminal import Terminal
 from cavalcade.config.paths import DataFolder, data_folder
@@ -33,7 +34,6 @@ from cavalcade.kernel.errors import (
     UsageError,
 )
 from cavalcade.ledger.memory import MemoryLedger
-from cavalcade.ledger.sqlite import SqliteLedger
 from cavalcade.sandbox.canary import open_sandbox
 from cavalcade.supervisor.timeline import count
 from cavalcade.telemetry.settings import asked
@@ -145,20 +145,21 @@ def _space(folder: DataFolder) -> Finding:
 
 
 async def _ledger(folder: DataFolder, environ: Mapping[str, str]) -> Finding:
-    if not folder.ledger.exists():
-        return Finding(name="ledger", ok=True, found="none yet; the first run makes it")
     try:
-        ledger = await SqliteLedger.open(folder.ledger, clock=SystemClock(), entropy=SystemEntropy())
-    except LedgerError as exc:
+        place = ledger_place(folder, environ)
+        if not place.begun:
+            return Finding(name="ledger", ok=True, found=f"none yet; the first run makes {place.label}")
+        ledger = await place.open(SystemClock(), SystemEntropy())
+    except CavalcadeError as exc:
         return _broken("ledger", exc)
     try:
         state = await ledger.verify(keys=environ.get("CAVALCADE_KEY", "").split())
-    except LedgerError as exc:
+    except CavalcadeError as exc:
         return _broken("ledger", exc)
     finally:
         await ledger.aclose()
     if state.bad_position is not None:
-        fix = f"bring {folder.ledger} back from a copy; the {count(state.events, 'event')} before it are good"
+        fix = f"bring {place.label} back from a copy; the {count(state.events, 'event')} before it are good"
         return Finding(
             name="ledger",
             ok=False,
@@ -166,7 +167,7 @@ async def _ledger(folder: DataFolder, environ: Mapping[str, str]) -> Finding:
             fix=fix,
             exit_status=LedgerError.exit_status,
         )
-    return Finding(name="ledger", ok=True, found=f"whole: {count(state.events, 'event')}")
+    return Finding(name="ledger", ok=True, found=f"{place.label}, whole: {count(state.events, 'event')}")
 
 
 async def _sandbox(folder: DataFolder, environ: Mapping[str, str]) -> Finding:

@@ -224,3 +224,8 @@ def verify_url(url: str, *, keys: Collection[str] = (), busy_timeout_s: float = 
         if not postgres_check.is_ledger(connection):
             raise LedgerError(f"there is no ledger at {server.label}", hint="name the database that holds it")
         return postgres_check.verify(connection, keys)
+
+
+def label_of(url: str) -> str:
+    """The address without its password. Raises UsageError for one that is none."""
+    return Server(url, busy_timeout_s=0).label

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.entropy import Entropy
-from cavalcade.kernel.errors import Busy, LedgerError, LedgerUnwritable
+from cavalcade.kernel.errors import Busy, LedgerError, LedgerUnwritable, VersionConflict
 from cavalcade.kernel.ids import EventId, OriginId, StreamId, new_event_id, node_stream
 from cavalcade.ledger.port import Ledger, OriginHead, Verification
 from cavalcade.protocol.envelope import Draft, Recorded, Sealed
-from cavalcade.protocol.events import HeadSigned, encode
+from cavalcade.protocol.events import HeadSigned, decode, encode
 
 INTERVAL = 1000
 """Events of the own origin after which the head is signed, while a program goes on recording."""
@@ -106,6 +106,9 @@ class SigningLedger:
 
     Conforms to `ledger.port.Ledger`. `key` is called when the first signature is due, never when nothing was appended. Where there is no
     room for a signature while others are recorded, the next one makes up for it.
+
+    With `shared`, installations that have other keys may write to the ledger as the same origin. Its chain has one signer, the one who
+    signed first; the others leave it to them.
     """
 
     def __init__(
@@ -116,12 +119,14 @@ class SigningLedger:
         entropy: Entropy,
         *,
         interval: int = INTERVAL,
+        shared: bool = False,
     ) -> None:
         self._ledger = ledger
         self._key = key
         self._clock = clock
         self._entropy = entropy
         self._interval = interval
+        self._shared = shared
         self._unsigned = 0
 
     @property
@@ -149,12 +154,25 @@ class SigningLedger:
         try:
             head = (await self._ledger.heads())[self.origin]
             signed = self._key().sign(self.origin, head)
-            (recorded,) = await self._ledger.append(node_stream(self.origin), [self._draft(signed)])
+            signer = await self._signer() if self._shared else signed.key
+            if signer not in ("", signed.key):
+                return
+            draft, version = self._draft(signed), None if signer else 0
+            (recorded,) = await self._ledger.append(node_stream(self.origin), [draft], expected_version=version)
             if recorded.originseq - head.seq > WINDOW:
                 self._unsigned += unsigned
+        except VersionConflict:
+            return  # another installation became the signer a moment ago
         except LedgerError:
             self._unsigned += unsigned
             raise
+
+    async def _signer(self) -> str:
+        """The key of the first signature on this origin's chain, empty before there is one."""
+        for recorded in await self._ledger.read(stream=node_stream(self.origin), limit=1):
+            first = decode(recorded.event)
+            return first.key if isinstance(first, HeadSigned) else ""
+        return ""
 
     def _draft(self, signed: HeadSigned) -> Draft:
         return Draft(

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from cavalcade.kernel.errors import ToolFailed
 
@@ -132,9 +133,14 @@ class PostgresServer:
 
     def new_database(self) -> str:
         """The URL of an empty database of its own."""
-        name = f"ledger_{next(self._names)}"
+        return self.copy_database(self.url("template1"))
+
+    def copy_database(self, url: str) -> str:
+        """The URL of a copy of a database of this server that nobody is connected to."""
+        name, original = f"ledger_{next(self._names)}", conninfo_to_dict(url)["dbname"]
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(str(original)))
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            connection.execute(create)
         return self.url(name)
 
     def _wait_until_ready(self) -> None:
