@@ -118,7 +118,8 @@ class Group:
         head = self._stream(work.stream)
         expected = work.expected_version
         wrong = expected is not None and expected != head.version
-        if self._careful or wrong:
+        # An id twice in one group would meet no unique index: it is written once for both.
+        if self._careful or wrong or any(prepared.draft.id in self._ids for prepared in work.batch):
             found = self._found([prepared.draft.id for prepared in work.batch])
             known = chain.already_recorded(work.stream, work.batch, found)
             if known is not None:
@@ -220,6 +221,8 @@ class Group:
             connection.execute(q["put_head"], values)
         for place, version in self._claims.items():
             connection.execute(q["put_claim"], (*place, version))
+        for signer in self._signers.items():
+            connection.execute(q["put_signer"], signer)
 
     @property
     def counters(self) -> Counters:

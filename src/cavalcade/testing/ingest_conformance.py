@@ -122,6 +122,24 @@ class IngestConformance:
             await ledger.append(B, batch[:1])
         assert len(await ledger.read()) == 2
 
+    async def test_an_event_appended_and_taken_in_at_the_same_time_is_recorded_once(
+        self, ledger: Ledger, other: Ledger, drafts: Drafts
+    ) -> None:
+        """Whichever comes first. An append finds what was taken in; what was appended here is no event of another's chain."""
+        batches = [drafts.many(2) for _ in range(10)]
+        for batch in batches:
+            await other.append(A, batch)
+        sealed = await whole(other)
+        for number, batch in enumerate(batches):
+            taking_in = ledger.ingest(other.origin, sealed[: 2 * number + 2])
+            appending = ledger.append(A, batch)
+            both = (taking_in, appending) if number < 9 else (appending, taking_in)
+            first, second = await asyncio.gather(*both, return_exceptions=True)
+            assert not isinstance(first, BaseException)
+            assert isinstance(second, ChainDiverged) == (number == 9)
+        assert [event.event for event in await ledger.read()] == [draft for batch in batches for draft in batch]
+        assert (await ledger.verify()).bad_position is None
+
     async def test_a_chain_passed_on_by_a_third_is_the_same_chain(
         self, ledger: Ledger, other: Ledger, drafts: Drafts
     ) -> None:

@@ -124,11 +124,15 @@ class LedgerConformance(IngestConformance, OutboxConformance):
         assert await ledger.append(A, batch[1:2]) == recorded[1:2]
         assert len(await ledger.read()) == 4
 
-    async def test_the_same_batch_at_the_same_time_is_recorded_once(self, ledger: Ledger, drafts: Drafts) -> None:
+    @pytest.mark.parametrize("version", [0, None])
+    async def test_the_same_batch_at_the_same_time_is_recorded_once(
+        self, ledger: Ledger, drafts: Drafts, version: int | None
+    ) -> None:
         batch = drafts.many(2)
-        answers = await asyncio.gather(*(ledger.append(A, batch, expected_version=0) for _ in range(10)))
+        answers = await asyncio.gather(*(ledger.append(A, batch, expected_version=version) for _ in range(10)))
         assert all(answer == answers[0] for answer in answers)
         assert len(await ledger.read()) == 2
+        assert (await ledger.verify()).bad_position is None
 
     async def test_a_repeat_does_not_disturb_those_who_append_beside_it(self, ledger: Ledger, drafts: Drafts) -> None:
         (known,) = await ledger.append(A, [draft := drafts.one()])
