@@ -119,6 +119,20 @@ class LedgerMachine(RuleBasedStateMachine):
         answers = self.runner.run(everybody())
         self.model += sorted((event for answer in answers for event in answer), key=lambda event: event.position)
 
+    @rule(stream=STREAMS, size=st.integers(1, 3), check=st.booleans())
+    def append_the_same_at_the_same_time(self, stream: StreamId, size: int, check: bool) -> None:
+        batch = self.drafts.many(size)
+        version = self.version(stream) if check else None
+
+        async def everybody() -> list[list[Recorded]]:
+            return await asyncio.gather(
+                *(self.ledger.append(stream, batch, expected_version=version) for _ in range(3))
+            )
+
+        answers = self.runner.run(everybody())
+        assert answers == [answers[0]] * 3
+        self.model += answers[0]
+
     @rule(stream=STREAMS, wrong=st.integers(-3, 3).filter(bool))
     def append_with_a_wrong_version(self, stream: StreamId, wrong: int) -> None:
         try:
