@@ -27,7 +27,7 @@ async def replay(system: System, terminal: Terminal, text: str, *, tests: bool) 
         terminal.data(divergence_text(divergence))
     terminal.data(summary(replayed))
     if replayed.parent is not None:
-        told = f"the {count(replayed.shared, 'event')} before are its parent's: cavalcade replay {replayed.parent}"
+        told = f"what it shares ({count(replayed.shared, 'event')}) is its parent's: cavalcade replay {replayed.parent}"
         terminal.say(Text(told, "dim"))
     return DIVERGED if replayed.divergences else DONE
 
