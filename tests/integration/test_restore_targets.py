@@ -51,6 +51,13 @@ def test_a_task_and_its_agent_are_restored_as_they_were(project: Project, tmp_pa
     assert not (tmp_path / "x").exists()
 
 
+def test_a_run_is_also_meant_by_its_branch(project: Project, tmp_path: Path) -> None:
+    branch = sorted(project.branches())[0]
+    said = project("restore", branch, "--at", "1", "--into", str(tmp_path / "b"), "--json")
+    assert said.status == 0, said
+    assert f"cavalcade/{said.data['run']}" == branch
+
+
 def test_everything_of_a_run_is_a_folder_for_each_head_and_says_what_they_are(project: Project, tmp_path: Path) -> None:
     at = numbers(project, "last", "edit.applied")[0]
     said = project("restore", "last", "--everything", "--at", str(at), "--into", str(tmp_path / "cut"), "--json")

@@ -38,7 +38,7 @@ async def find_moment(system: System, what: str, at: str) -> At:
 
 async def named_run(system: System, what: str) -> RunId | None:
     """The run that is meant; None where a project is named. Raises NotRecorded, UsageError."""
-    if _like_a_folder(what):
+    if _like_a_folder(what) and await _project(system, what) is not None:
         return None
     try:
         return choose_run(what, await system.runs.list())
