@@ -6,13 +6,13 @@ Not libgit2's: that one loses files at renames and can't stop at a commit that a
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pygit2
 
 from cavalcade.content.lines import hunks, split_lines
 from cavalcade.content.objects import SUBMODULE, printable_path
-from cavalcade.content.port import BlameLine, Entry
+from cavalcade.content.port import BlameLine, Entry, FileMove, LineOrigin
 from cavalcade.content.renames import find_renames
 from cavalcade.content.trees import Trees
 from cavalcade.kernel.errors import ContentError
@@ -33,23 +33,41 @@ class Blame:
         self._found: list[BlameLine] = []
         self._waiting: dict[tuple[str, str], _Lines] = {}
         self._queue: list[tuple[int, str, str]] = []
+        self._moves: list[FileMove] = []
+        """On the ways of all lines that are asked about, newest first; for one line there is one way."""
 
     def run(self, commit: CommitId, path: str) -> list[BlameLine]:
         """One entry per line, in order. Raises ContentError when the commit has no such file."""
+        start, count = self._file(commit, path)
+        self._walk(start, path, range(count))
+        return sorted(self._found)
+
+    def trace(self, commit: CommitId, path: str, line: int) -> LineOrigin:
+        """Of one line, from 1. Raises ContentError when the commit has no such file, or that no such line."""
+        start, count = self._file(commit, path)
+        if not 1 <= line <= count:
+            raise ContentError(f"{printable_path(path)} has no line {line}", expected=f"1 to {count}")
+        self._walk(start, path, (line - 1,))
+        (found,) = self._found
+        return LineOrigin(found.commit, found.original_path, found.original_line, tuple(reversed(self._moves)))
+
+    def _file(self, commit: CommitId, path: str) -> tuple[pygit2.Commit, int]:
+        """The commit, and how many lines its file has."""
         start = self._commit(commit)
         entry = self._entry(start, path) if start else None
         if start is None or entry is None or entry.mode == SUBMODULE:
             raise ContentError(
                 f"commit {commit} has no file {printable_path(path)}", hint="give a path as the commit's tree has it"
             )
-        count = len(split_lines(self._read(entry.blob)))
-        self._wait(start, path, {line: line for line in range(count)})
+        return start, len(split_lines(self._read(entry.blob)))
+
+    def _walk(self, start: pygit2.Commit, path: str, lines: Iterable[int]) -> None:
+        self._wait(start, path, {line: line for line in lines})
         while self._queue:
             _, here, name = heapq.heappop(self._queue)
             at = self._commit(here)
             assert at is not None
             self._visit(at, name, self._waiting.pop((here, name)))
-        return sorted(self._found)
 
     def _commit(self, name: str) -> pygit2.Commit | None:
         """None when a shallow or partial clone doesn't have it."""
@@ -109,6 +127,8 @@ class Blame:
                 at += 1
             if here not in new_lines:
                 older[asked] = here + shifts[at][1]
+        if older and old_path != path:
+            self._moves.append(FileMove(CommitId(str(commit.id)), old_path, path))
         self._wait(parent, old_path, older)
         return {asked: here for asked, here in lines.items() if here in new_lines}
 

@@ -19,7 +19,17 @@ from cavalcade.content.inplace import prepare_in_place
 from cavalcade.content.merging import merge_trees
 from cavalcade.content.objects import SUBMODULE, Object, new_commit, new_object, parse_commit
 from cavalcade.content.objectstore import ObjectStore
-from cavalcade.content.port import BlameLine, Change, CommitInfo, Entry, FileDiff, FolderReader, InPlace, Merge
+from cavalcade.content.port import (
+    BlameLine,
+    Change,
+    CommitInfo,
+    Entry,
+    FileDiff,
+    FolderReader,
+    InPlace,
+    LineOrigin,
+    Merge,
+)
 from cavalcade.content.publishing import publish
 from cavalcade.content.references import References
 from cavalcade.content.restoring import check_claim, checked, claimed, restore_files
@@ -160,6 +170,10 @@ class GitContentStore:
     def blame(self, commit: CommitId, path: str, *, stop: CommitId | None = None) -> list[BlameLine]:
         """One entry per line. Lines older than `stop` are put down to it. Follows renames and merges."""
         return Blame(self._store.repository, self._trees, self.read, stop).run(commit, path)
+
+    def trace(self, commit: CommitId, path: str, line: int, *, stop: CommitId | None = None) -> LineOrigin:
+        """As `blame` finds it, for the price of one line."""
+        return Blame(self._store.repository, self._trees, self.read, stop).trace(commit, path, line)
 
     def ref(self, name: str) -> CommitId | None:
         return self._references.get(name)

@@ -69,6 +69,23 @@ class BlameLine(NamedTuple):
     original_path: str
 
 
+class FileMove(NamedTuple):
+    """`commit` is the one whose tree has the file at `new_path` for the first time."""
+
+    commit: CommitId
+    old_path: str
+    new_path: str
+
+
+class LineOrigin(NamedTuple):
+    """The commit that made a line, where it stood then, and how its file has moved since, oldest move first."""
+
+    commit: CommitId
+    path: str
+    line: int
+    moves: tuple[FileMove, ...] = ()
+
+
 class CommitInfo(NamedTuple):
     id: CommitId
     tree: TreeId
@@ -247,6 +264,10 @@ class ContentStore(TreeReader, Protocol):
         ...
 
     def blame(self, commit: CommitId, path: str, *, stop: CommitId | None = None) -> list[BlameLine]: ...
+
+    def trace(self, commit: CommitId, path: str, line: int, *, stop: CommitId | None = None) -> LineOrigin:
+        """One line's blame (`line` from 1), with the moves of its file on the way. Raises ContentError when there is no such line."""
+        ...
 
     def ref(self, name: str) -> CommitId | None: ...
 

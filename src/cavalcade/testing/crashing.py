@@ -23,6 +23,7 @@ from cavalcade.content.port import (
     FileDiff,
     FolderReader,
     InPlace,
+    LineOrigin,
     Merge,
 )
 from cavalcade.kernel.errors import ObjectMissing
@@ -237,6 +238,9 @@ class CrashingContent:
 
     def blame(self, commit: CommitId, path: str, *, stop: CommitId | None = None) -> list[BlameLine]:
         return self._content.blame(commit, path, stop=stop)
+
+    def trace(self, commit: CommitId, path: str, line: int, *, stop: CommitId | None = None) -> LineOrigin:
+        return self._content.trace(commit, path, line, stop=stop)
 
     def ref(self, name: str) -> CommitId | None:
         return self._content.ref(name)

@@ -144,13 +144,16 @@ def why(
     run: Annotated[
         str, typer.Option(metavar="RUN", envvar="CAVALCADE_RUN", help="The line as this run's result has it.")
     ] = "",
+    history: Annotated[
+        bool, typer.Option("--history", envvar="CAVALCADE_HISTORY", help="Every change of the line, newest first.")
+    ] = False,
     json: Json = False,
 ) -> int:
-    """Say who made a line as it is: edit, task, plan, approval and gates; or git's answer."""
+    """Say who made a line as it is: edit, task, plan, approval and gates; a recorded program and what it was asked; or git's answer."""
     from cavalcade.cli.explain import explain
 
     terminal = terminal_of(context, json)
-    return with_system(terminal, lambda system: explain(system, terminal, place, repo, run))
+    return with_system(terminal, lambda system: explain(system, terminal, place, repo, run, history=history))
 
 
 @commands.command()
