@@ -1,8 +1,4 @@
-"""Many who submit, one thread that commits: what waits is taken together, recorded in one transaction, and answered afterwards.
-
-Where more waits already, a group is answered while the store is busy with the next one: callers then prepare their next events while
-the thread has nothing to do but wait.
-"""
+"""Many who submit, one thread that commits: what waits is taken together, recorded in one transaction, and answered afterwards."""
 
 from __future__ import annotations
 
@@ -20,9 +16,6 @@ from cavalcade.protocol.envelope import Sealed
 
 GROUP_EVENTS = 2000
 """A group is closed at this many events, so that the first of a flood isn't kept waiting by the last."""
-
-PARCEL = 64
-"""Requests of one turn of an event loop that are sent before its end: the thread sets to work while the loop prepares the others."""
 
 
 class Append(NamedTuple):
@@ -52,8 +45,8 @@ class Request(NamedTuple):
 
 Outcome = Any
 """What the work is answered with: its result, or the CavalcadeError that its caller raises (one instance for each)."""
-Record = Callable[[Sequence[Append | Ingest], Callable[[], None]], list[Outcome]]
-"""Records a group, durable when it returns; one outcome for each, in order. May call its second argument where the store is busy."""
+Record = Callable[[Sequence[Append | Ingest]], list[Outcome]]
+"""Records a group, durable when it returns; one outcome for each, in order."""
 
 
 class GroupCommit:
@@ -70,8 +63,6 @@ class GroupCommit:
         self._inboxes = threading.local()
         self._lock = threading.Lock()
         self._stopping = False
-        self._durable: tuple[Sequence[Request], Sequence[Outcome]] = ((), ())
-        """What is recorded and not answered yet."""
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
 
     def start(self) -> None:
@@ -87,8 +78,6 @@ class GroupCommit:
             loop.call_soon(self._send)
         else:
             waiting[1].append(request)
-            if len(waiting[1]) == PARCEL:
-                self._send()
         return request.answer
 
     def stop(self) -> None:
@@ -101,8 +90,6 @@ class GroupCommit:
         self._thread.join()
 
     def _send(self) -> None:
-        if self._inboxes.waiting is None:
-            return
         requests: list[Request] = self._inboxes.waiting[1]
         self._inboxes.waiting = None
         with self._lock:
@@ -115,13 +102,10 @@ class GroupCommit:
         requests: list[Request] | None = []
         try:
             while (requests := self._take()) is not None:
-                outcomes = self._record([request.work for request in requests], self._answer)
-                self._answer()
-                self._durable = requests, outcomes
+                self._answer(requests, self._record([request.work for request in requests]))
         finally:
             # Also when a defect ends this thread: nobody may wait for ever.
             self.stop()
-            self._answer()
             self._refuse(requests)
             while not self._queue.empty():
                 self._refuse(self._queue.get())
@@ -129,8 +113,6 @@ class GroupCommit:
 
     def _take(self) -> list[Request] | None:
         """What waits, in order, up to a group's size; None to end."""
-        if self._queue.empty():
-            self._answer()
         first = self._queue.get()
         if first is None:
             return None
@@ -147,10 +129,7 @@ class GroupCommit:
             events += _size(more)
         return requests
 
-    def _answer(self) -> None:
-        (requests, outcomes), self._durable = self._durable, ((), ())
-        if not requests:
-            return
+    def _answer(self, requests: Sequence[Request], outcomes: Sequence[Outcome]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Outcome]]] = {}
         for request, outcome in zip(requests, outcomes, strict=True):
             by_loop.setdefault(request.loop, []).append((request.answer, outcome))

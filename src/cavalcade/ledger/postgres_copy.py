@@ -9,7 +9,7 @@ Source: PostgreSQL's manual, COPY, "Binary Format".
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import LiteralString
 
 from cavalcade.ledger.postgres_database import Connection
@@ -37,13 +37,7 @@ def numbered_row(number: int, value: bytes) -> bytes:
     return _number_and_bytes(2, _INT8, number, len(value)) + value
 
 
-def _nothing() -> None: ...
-
-
-def copy_in(
-    connection: Connection, statement: LiteralString, rows: Iterable[bytes], meanwhile: Callable[[], None] = _nothing
-) -> None:
-    """`meanwhile` is called when all is sent, before the server says that it has it."""
+def copy_in(connection: Connection, statement: LiteralString, rows: Iterable[bytes]) -> None:
+    """Raises psycopg.Error; then none of the rows is in."""
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(b"".join((_BEGIN, *rows, _END)))
-        meanwhile()

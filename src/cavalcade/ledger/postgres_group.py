@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -202,15 +202,15 @@ class Group:
         if not origin.seq or origin.position != self.position:
             self._spans.append((self.position + 1, origin.number, origin.seq + 1))
 
-    def insert(self, meanwhile: Callable[[], None]) -> None:
-        """`meanwhile` is called while the server is busy. Raises psycopg.errors.UniqueViolation when an id is already recorded."""
+    def insert(self) -> None:
+        """Raises psycopg.errors.UniqueViolation when an id is already recorded."""
         q, connection = queries(), self.connection
         if self._new_streams:
             copy_in(connection, q["copy_streams"], (numbered_row(*new) for new in self._new_streams))
         last = self._heads.counters.position
         new = ((recorded.position, id.encode()) for id, recorded in self._ids.items() if recorded.position > last)
         copy_in(connection, q["copy_ids"], (numbered_row(*place) for place in new))
-        copy_in(connection, q["copy_events"], self.rows, meanwhile)
+        copy_in(connection, q["copy_events"], self.rows)
         # One by one: after a pipeline, as `executemany` sends, the server would not count how long this transaction stands still.
         for span in self._spans:
             connection.execute(q["insert_span"], span)

@@ -38,15 +38,15 @@ class Recorder:
         self.process_id = 0
         """The server's process behind the connection: who sends this ledger's own notifications."""
 
-    def record(self, works: Sequence[Append | Ingest], meanwhile: Callable[[], None]) -> list[Outcome]:
+    def record(self, works: Sequence[Append | Ingest]) -> list[Outcome]:
         """As `group_commit.Record`."""
         try:
             try:
-                return self._commit(works, meanwhile, careful=False)
+                return self._commit(works, careful=False)
             except psycopg.errors.UniqueViolation:
                 # Somebody repeats an append: once more, looking each id up.
                 self._roll_back()
-                return self._commit(works, meanwhile, careful=True)
+                return self._commit(works, careful=True)
         except psycopg.Error as exc:
             self._roll_back()
             return [self._failure(exc) for _ in works]
@@ -61,9 +61,7 @@ class Recorder:
                 self._connection.close()
             self._connection = None
 
-    def _commit(
-        self, works: Sequence[Append | Ingest], meanwhile: Callable[[], None], *, careful: bool
-    ) -> list[Outcome]:
+    def _commit(self, works: Sequence[Append | Ingest], *, careful: bool) -> list[Outcome]:
         connection = self._begin()
         self._fault_point("begun")
         group = Group(connection, self._heads, works, careful=careful)
@@ -72,7 +70,7 @@ class Recorder:
         if not group.rows:
             connection.execute("ROLLBACK")
             return outcomes
-        group.insert(meanwhile)
+        group.insert()
         self._fault_point("inserted")
         _settle(connection, group.counters)
         self._fault_point("committed")

@@ -13,7 +13,7 @@ import msgspec
 from cavalcade.kernel.ids import EventId, OriginId, ProjectId, RunId, StreamId, TaskId
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Draft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An event to be appended.
 
     `type` is `cavalcade.<noun>.<verb-past>.v<n>`; `time` is UTC with zone; `subject` names what the event is about (a path, a
@@ -38,7 +38,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     spanid: str = ""
 
 
-class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+class Recorded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A durable event and its place.
 
     `position` counts from 1 over the whole ledger without gaps; `version` counts from 1 within the stream; `originseq` from 1
