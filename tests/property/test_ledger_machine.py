@@ -385,6 +385,13 @@ class PostgresLedgerMachine(LedgerMachine):
     def make(self) -> Ledger:
         return PostgresLedger(self.url, clock=self.clock, entropy=SeededEntropy(2))
 
+    @rule(stream=STREAMS)
+    def append_as_another_process(self, stream: StreamId) -> None:
+        """This one's memory of heads and versions is stale afterwards."""
+        other = self.make()
+        self.model += self.runner.run(other.append(stream, self.drafts.many(2)))
+        self.runner.run(other.aclose())
+
     @rule()
     def reopen(self) -> None:
         self.runner.run(self.ledger.aclose())
