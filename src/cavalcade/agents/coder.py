@@ -9,7 +9,7 @@ from cavalcade.agents.port import Record, approved_plan
 from cavalcade.content.port import Change, ContentStore
 from cavalcade.domain.plan import SealedPlan
 from cavalcade.domain.run import JudgeEdit, ProposeEdit, ProposeTask, TaskState
-from cavalcade.gates.config import edit_config
+from cavalcade.gates.config import step_config
 from cavalcade.gates.port import Gate, Question
 from cavalcade.gates.run import judge
 from cavalcade.kernel.clock import Clock
@@ -53,7 +53,7 @@ class RecipeCoder:
         step = self._step(run, task, sealed, edit)
         if step is None:
             return self._verdict(task, edit, [], None)
-        question = Question(task.tree, step.tree, step.paths, edit_config(sealed.plan))
+        question = Question(task.tree, step.tree, step.paths, step_config(sealed.plan, step.paths))
         return self._verdict(task, edit, await judge(self._gates, question, self._content, self._clock), step)
 
     def _verdict(self, task: TaskState, edit: PlannedEdit, receipts: list[Receipt], step: _Step | None) -> JudgeEdit:

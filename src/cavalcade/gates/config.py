@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from cavalcade.gates.paths import matches
 from cavalcade.kernel.canonical import canonical_bytes
-from cavalcade.protocol.plan import Plan
+from cavalcade.protocol.plan import Plan, PlannedEdit
 
 
-def edit_config(plan: Plan) -> Mapping[str, str]:
-    """For any step of the plan: what may be written, which files move, which removals are planned. Values are canonical JSON."""
-    moves = {edit.path: edit.moved_from for edit in plan.edits if edit.moved_from}
-    deletions = sorted(edit.path for edit in plan.edits if edit.after is None)
-    values: dict[str, object] = {"fence.allowed": sorted(plan.allowed)}
+def step_config(plan: Plan, paths: Collection[str]) -> Mapping[str, str]:
+    """For one step that changes `paths`: of what the plan allows, moves and removes, only what concerns them.
+
+    So an edit may write its own files and no other edit's, and its receipts stay small in a plan of thousands.
+    """
+    mine = frozenset(paths)
+    allowed = [entry for entry in plan.allowed if entry in mine or (_is_pattern(entry) and _covers(entry, mine))]
+    return _config(plan, allowed, [edit for edit in plan.edits if edit.path in mine])
+
+
+def _is_pattern(entry: str) -> bool:
+    return entry.endswith("**")
+
+
+def _covers(entry: str, paths: frozenset[str]) -> bool:
+    return any(matches(path, (entry,)) for path in paths)
+
+
+def tree_config(plan: Plan) -> Mapping[str, str]:
+    """For the plan as a whole."""
+    return _config(plan, plan.allowed, plan.edits)
+
+
+def _config(plan: Plan, allowed: Iterable[str], edits: Sequence[PlannedEdit]) -> Mapping[str, str]:
+    """What may be written, which files move, which removals are planned. Values are canonical JSON."""
+    moves = {edit.path: edit.moved_from for edit in edits if edit.moved_from}
+    deletions = sorted(edit.path for edit in edits if edit.after is None)
+    values: dict[str, object] = {"fence.allowed": sorted(allowed)}
     if moves:
         values["moves"] = moves
     if deletions:

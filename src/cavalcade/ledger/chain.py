@@ -24,7 +24,8 @@ from cavalcade.kernel.ids import OriginId, StreamId
 from cavalcade.protocol.envelope import Draft, Recorded
 
 GENESIS = "0" * 64
-MAX_EVENT_BYTES = 16 * 1024
+MAX_EVENT_BYTES = 1 << 20
+"""Few come near: a plan of ten thousand edits, a verdict on all their files. What a program says goes to the content store beyond 8 KiB."""
 MAX_STREAM_CHARACTERS = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

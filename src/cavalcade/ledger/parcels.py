@@ -17,7 +17,7 @@ from cavalcade.protocol.envelope import Recorded, Sealed
 
 PARCEL_EVENTS = 256
 PARCEL_BYTES = 1 << 20
-"""A parcel is closed at this size; one event has at most 16 KiB."""
+"""A parcel is closed at this size; one event has at most 1 MiB."""
 
 
 class Parcel(NamedTuple):

@@ -57,7 +57,7 @@ class Ledger(Protocol):
         With `expected_version` the stream must be exactly there (0: empty). Events whose ids are already recorded in this stream
         are returned as they were recorded, whatever `expected_version` says; a batch is either wholly new or wholly known.
 
-        Raises VersionConflict (also for a batch known in part); LedgerError for an event that can't be recorded (over 16 KiB, no zone,
+        Raises VersionConflict (also for a batch known in part); LedgerError for an event that can't be recorded (over 1 MiB, no zone,
         data no JSON object), for an id given twice or already taken by another event; LedgerUnwritable when nothing was recorded for
         want of room or rights; LedgerDamaged; Busy when another process holds the ledger. After LedgerUnwritable, Busy or a
         cancellation, appending the same events again is safe.

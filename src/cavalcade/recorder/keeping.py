@@ -23,7 +23,7 @@ from cavalcade.recorder.port import Journal, Said
 from cavalcade.recorder.tape import Piece, Tape
 
 INLINE_BYTES = 8 << 10
-"""Longer texts lie in the content store: an event has at most 16 KiB."""
+"""Longer texts lie in the content store: events stay small."""
 _AGAIN_S = 1.0
 _LAST_TRIES = 3
 _SIMILAR_PAIRS = 400

@@ -10,7 +10,7 @@ from cavalcade.agents.port import approved_plan
 from cavalcade.content.port import Conflict, ContentStore
 from cavalcade.domain.run import JudgeTask, RunState, TaskState
 from cavalcade.gates.change import is_python
-from cavalcade.gates.config import edit_config, renames
+from cavalcade.gates.config import renames, tree_config
 from cavalcade.gates.defaults import tree_gates
 from cavalcade.gates.port import Question
 from cavalcade.gates.run import judge
@@ -28,7 +28,7 @@ async def verify(shop: Workshop, state: RunState, run: RunId, task: TaskState) -
     if merge.tree is None:
         return _conflict(state, task, merge.conflicts)
     changed = tuple(sorted(diff.path for diff in content.diff(state.head_tree, merge.tree, context=0)))
-    question = Question(state.head_tree, merge.tree, changed, edit_config(plan))
+    question = Question(state.head_tree, merge.tree, changed, tree_config(plan))
     with closing(Index(content, shop.index_cache)) as index:
         receipts = await judge(tree_gates(index), question, content, shop.clock)
     if not any(receipt.verdict == "failed" for receipt in receipts) and state.settings.tests:
