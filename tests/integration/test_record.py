@@ -200,6 +200,16 @@ def test_its_run_is_in_the_programs_environment(shop: Project) -> None:
     assert files_of(shop.store, told["tree"])["run.txt"][1] == told["run"].encode()
 
 
+def test_secrets_in_output_are_marked_also_where_they_come_in_pieces(shop: Project) -> None:
+    secret = "hk-4f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c"
+    script = 'printf "key: hk-4f9a8b7c6d5e"; sleep 0.4; printf "4f3a2b1c0d9e8f7a6b5c\n"; echo done'
+    said = shop("record", "--repo", str(shop.folder), "--", "sh", "-c", script, SHOP_API_KEY=secret)
+    assert said.status == 0
+    assert secret in said.out, "what the program writes is passed on untouched"
+    written = "".join(event["data"].get("text", "") for event in events(shop, "last"))
+    assert written == "key: [redacted:configured:SHOP_API_KEY]\ndone\n"
+
+
 def test_another_repository_below_and_its_files_are_left_out(shop: Project) -> None:
     told = sh(shop, "git init -q other; echo x > other/file; echo y > seen.txt")
     assert [path for path in files_of(shop.store, told["tree"]) if path.startswith("other")] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +42,10 @@ class Hindered:
     def __init__(self, reader: FolderReader, before: Callable[[str], None]) -> None:
         self._reader = reader
         self._before = before
+
+    @property
+    def partial(self) -> bool:
+        return self._reader.partial
 
     def ignored(self, path: str) -> bool:
         return self._reader.ignored(path)
@@ -157,6 +162,26 @@ def test_what_can_not_be_read_is_named_and_stays_as_it_was(folder: Path) -> None
     (folder / "d" / "b.txt").write_text("seen")
     assert watched.everything() == {"d/b.txt": "M"}
     assert watched.gaze.unreadable == {"a.txt": "Permission denied"}
+
+
+def test_what_a_sparse_checkout_leaves_out_is_not_taken_for_deleted(folder: Path) -> None:
+    git(folder, "sparse-checkout", "set", "--no-cone", "/*", "!/d/e/")
+    watched = Watched(folder)
+    assert not (folder / "d" / "e").exists()
+    assert watched.everything() == {}
+    (folder / "d" / "b.txt").unlink()
+    assert watched.everything() == {"d/b.txt": "D"}
+    git(folder, "sparse-checkout", "disable")
+    assert watched.everything() == {}
+    (folder / "d" / "e" / "c.txt").unlink()
+    assert watched.at("d/e/c.txt") == {"d/e/c.txt": "D"}
+
+
+def test_a_folder_goes_on_being_looked_at_when_its_git_folder_is_gone(folder: Path, seen: Watched) -> None:
+    shutil.rmtree(folder / ".git")
+    (folder / "a.txt").write_text("new")
+    (folder / "more").write_text("more")
+    assert seen.everything() == {"a.txt": "M", "more": "A"}
 
 
 def test_pipes_sockets_and_names_that_open_a_repository_are_left_out(folder: Path, seen: Watched) -> None:

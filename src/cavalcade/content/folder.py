@@ -31,6 +31,7 @@ class GitFolder:
         self._store = store
         self._repository = open_user_repository(folder)
         self._converts_line_ends = _autocrlf(self._repository)
+        self.partial = _is_sparse(self._repository)
 
     def ignored(self, path: str) -> bool:
         try:
@@ -112,6 +113,11 @@ def _changed(before: os.stat_result, after: os.stat_result) -> bool:
         after.st_mtime_ns,
         after.st_ctime_ns,
     )
+
+
+def _is_sparse(repository: pygit2.Repository) -> bool:
+    config = repository.config
+    return "core.sparseCheckout" in config and config.get_bool("core.sparseCheckout")
 
 
 def _autocrlf(repository: pygit2.Repository) -> bool:

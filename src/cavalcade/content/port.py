@@ -110,6 +110,11 @@ class FileContent(NamedTuple):
 class FolderReader(Protocol):
     """A folder that somebody works in. Never writes to it. For one thread."""
 
+    @property
+    def partial(self) -> bool:
+        """Whether files that the project has may be missing from the folder on purpose (a sparse checkout)."""
+        ...
+
     def ignored(self, path: str) -> bool:
         """Whether git leaves a path out that it doesn't know yet. A folder's path ends with `/`."""
         ...

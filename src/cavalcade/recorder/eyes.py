@@ -47,25 +47,37 @@ class Eyes:
         """Blocks until `end`. For a thread of its own."""
         due_s = self._clock.monotonic_s()
         while not self._ended.is_set():
-            now_s = self._clock.monotonic_s()
-            wait_s = QUIET_S if self._gaze.unsettled else max(0.0, due_s - now_s)
-            touched = self._watch.wait(wait_s)
-            woken_s = self._clock.monotonic_s()
-            if touched:
-                touched |= self._settled(woken_s)
-            elif woken_s >= due_s:
-                touched = EVERYTHING
-            self._look(touched)
-            done_s = self._clock.monotonic_s()
-            if touched.all:
-                due_s = done_s + self._pause_s(done_s - woken_s)
-            elif touched:
-                self.longest_s = max(self.longest_s, done_s - woken_s)
+            began_s = self._clock.monotonic_s()
+            if began_s >= due_s:
+                self._sweep()
+                done_s = self._clock.monotonic_s()
+                due_s = done_s + self._pause_s(done_s - began_s)
+            else:
+                self._wait(QUIET_S if self._gaze.unsettled else due_s - began_s)
         self._look(EVERYTHING)
         for _ in range(_LAST_LOOKS):
             if not self._gaze.unsettled:
                 break
             self._look(NOTHING)
+
+    def _wait(self, timeout_s: float) -> None:
+        """Until something is touched, and looks at it."""
+        touched = self._watch.wait(timeout_s)
+        if not touched:
+            self._look(NOTHING)
+            return
+        woken_s = self._clock.monotonic_s()
+        self._look(touched | self._settled(woken_s))
+        self.longest_s = max(self.longest_s, self._clock.monotonic_s() - woken_s)
+
+    def _sweep(self) -> None:
+        """Everything, part by part; what is touched meanwhile goes first."""
+        for look in self._gaze.sweep():
+            if look.changes:
+                self._sink(look)
+            if self._ended.is_set():
+                return
+            self._wait(0)
 
     def _pause_s(self, took_s: float) -> float:
         if self._watch.complete:

@@ -20,6 +20,8 @@ from cavalcade.recorder.watching import Touched, Watch
 _RACY_NS = 50_000_000
 """File systems give times by the kernel's tick, 1 to 10 ms apart (FAT and network file systems are left to the full look at the end)."""
 _TRIES = 3
+_PART = 64
+"""Files of one part of a sweep: a millisecond or two."""
 _SUBMODULE = 0o160000
 
 
@@ -91,6 +93,8 @@ class Gaze:
         self._retry: set[str] = set()
         self._done: set[str] = set()
         """Paths dealt with in this look."""
+        self._absent: set[str] = set()
+        """Recorded, and missing on purpose."""
         self.unreadable: dict[str, str] = {}
         """Path → why. What was recorded of it, or below it, before stays."""
 
@@ -100,6 +104,8 @@ class Gaze:
         limit = _nanoseconds(unchanged_since) - _RACY_NS
         for path in entries:
             found = self._stat(path)
+            if found is None and self._reader.partial:
+                self._absent.add(path)
             if found is not None and max(found.st_ctime_ns, found.st_mtime_ns) < limit:
                 self._stamps[path] = _stamp(found)
 
@@ -125,6 +131,16 @@ class Gaze:
         """Whether something changed while it was read, so that another look is due."""
         return bool(self._retry)
 
+    def sweep(self) -> Iterator[Look]:
+        """A look at everything in parts, each a short one: other looks may come between."""
+        self._left_out.clear()
+        for paths in self._parts(""):
+            changes: dict[str, Found] = {}
+            self._done = set()
+            for path in paths:
+                self._take(path, changes)
+            yield Look(self._clock.now(), changes)
+
     def _look_at(self, path: str, changes: dict[str, Found]) -> None:
         if path.endswith("/.git"):  # a repository of its own began or ended there
             path = path.removesuffix("/.git")
@@ -132,24 +148,29 @@ class Gaze:
         if path in self._done or self._is_outside(path):
             return
         found = self._stat(path)
-        if found is not None and stat.S_ISDIR(found.st_mode):
-            if not self._is_submodule(path):
-                self._gone(path, changes)
-                self._look_into(path, changes)
-            return
-        for below in self._files.below(path):
-            self._gone(below, changes)
-        self._take(path, changes)
+        if found is None or not stat.S_ISDIR(found.st_mode):
+            self._take(path, changes)
+        elif not self._is_submodule(path):
+            self._gone(path, changes)
+            self._look_into(path, changes)
 
     def _look_into(self, folder: str, changes: dict[str, Found]) -> None:
-        seen: set[str] = set()
-        if not folder or not self._is_left_out(folder):
-            for path in self._walk(folder):
-                seen.add(path)
+        for paths in self._parts(folder):
+            for path in paths:
                 self._take(path, changes)
-        for path in self._files.below(folder):
-            if path not in seen and not self._is_hidden(path) and not self._is_submodule(path):
-                self._gone(path, changes)
+
+    def _parts(self, folder: str) -> Iterator[list[str]]:
+        """Every file that is there, then those that were recorded and are not found there any more."""
+        seen: set[str] = set()
+        part: list[str] = []
+        for path in self._walk(folder) if not folder or not self._is_left_out(folder) else ():
+            seen.add(path)
+            part.append(path)
+            if len(part) == _PART:
+                yield part
+                part = []
+        yield part
+        yield [path for path in self._files.below(folder) if path not in seen and not self._is_submodule(path)]
 
     def _walk(self, folder: str) -> Iterator[str]:
         """Files and links below, each folder watched before it is listed."""
@@ -216,9 +237,14 @@ class Gaze:
             return
         self._done.add(path)
         found = self._stat(path)
+        if found is None and (path in self._absent or self._is_hidden(path)):
+            return
+        self._absent.discard(path)
+        if found is None or not stat.S_ISDIR(found.st_mode):
+            for below in self._files.below(path):  # it was a folder
+                self._gone(below, changes)
         if found is None or not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
-            if not self._is_hidden(path):
-                self._gone(path, changes)
+            self._gone(path, changes)
             return
         before = self._files.get(path)
         if self._stamps.get(path) == _stamp(found) or (before is None and self._is_ignored(path)):

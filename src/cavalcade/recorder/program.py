@@ -136,6 +136,7 @@ class Running:
             self._restore()
             self._close()
         self._waiter.join()
+        os.close(self._told)
         return self._status
 
     def signal(self, number: int) -> None:
