@@ -63,6 +63,8 @@ class Project:
 
     def all_environ(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         own = {"CAVALCADE_HOME": str(self.home), "HOME": str(self.home), "PATH": os.environ["PATH"], "NO_COLOR": "1"}
+        if "PYTHONPATH" in os.environ:  # processes of the command import what these tests do
+            own["PYTHONPATH"] = os.environ["PYTHONPATH"]
         return {**own, **self.environ, **(more or {})}
 
     def __call__(self, *arguments: str, **environ: str) -> Said:

@@ -21,7 +21,10 @@ from cavalcade.kernel.ids import RunId
 from cavalcade.recorder.backlog import Channel
 from cavalcade.recorder.program import Running, Streams
 from cavalcade.recorder.recording import Order, Outcome
-from cavalcade.supervisor.timeline import count, ending
+from cavalcade.supervisor.timeline import count, duration, ending
+
+_RESOLUTION_S = 0.05
+"""States that last longer are on record (docs/record.md), unless a look takes longer than that."""
 
 
 class Asked(NamedTuple):
@@ -41,6 +44,8 @@ class Recorded(Whole, frozen=True):
     tree: str
     branch: str
     in_place: bool
+    longest_look_ms: float
+    """From something touched to the end of its look, at most: states that lasted shorter may be missing."""
     unreadable: tuple[str, ...]
     lost_looks: int
     lost_output_bytes: int
@@ -83,6 +88,9 @@ async def _tell(system: System, terminal: Terminal, order: Order, outcome: Outco
         terminal.say(Text(f"  events: cavalcade log {run}; rewind: cavalcade restore {run} --at EVENT --into DIR"))
     for name in outcome.unreadable:
         terminal.say(Text(f"  not recorded: {name}", "yellow"))
+    if outcome.longest_s > _RESOLUTION_S:
+        longest = duration(outcome.longest_s)
+        terminal.say(Text(f"  a look took {longest}: of states that lasted shorter one may be missing", "yellow"))
     if outcome.blind:
         terminal.say(
             Text("  not every folder could be watched: states may be missing (fs.inotify.max_user_watches)", "yellow")
@@ -104,6 +112,7 @@ async def _tell(system: System, terminal: Terminal, order: Order, outcome: Outco
             tree=state.head_tree,
             branch=outcome.branch,
             in_place=order.workspace is None,
+            longest_look_ms=round(outcome.longest_s * 1000, 1),
             unreadable=outcome.unreadable,
             lost_looks=outcome.lost_looks,
             lost_output_bytes=outcome.lost_output_bytes,

@@ -188,6 +188,7 @@ class Running:
                     if os.read(handle, 1) == _ENDED:
                         return
                     self._stop()
+                    continue
                 if stdin is not None and handle == stdin:
                     if not self._read_keys(stdin):
                         poll.unregister(stdin)
