@@ -14,7 +14,7 @@ from cavalcade.kernel.ids import EventId, OriginId, StreamId, node_stream
 from cavalcade.ledger.chain import GENESIS
 from cavalcade.ledger.memory import MemoryLedger
 from cavalcade.ledger.port import Ledger, OriginHead
-from cavalcade.ledger.sealing import NOTHING
+from cavalcade.ledger.sealing import MAX_BODY_BYTES, NOTHING
 from cavalcade.ledger.signing import WINDOW, SigningKey, SigningLedger
 from cavalcade.protocol.envelope import Draft, Recorded, Sealed
 from cavalcade.protocol.events import HeadSigned, encode
@@ -255,7 +255,7 @@ class IngestConformance:
             (A, msgspec.structs.replace(good, id=EventId(""))),
             (A, msgspec.structs.replace(good, time=datetime(2024, 1, 1))),  # noqa: DTZ001
             (A, msgspec.structs.replace(good, data=msgspec.Raw(b"[1]"))),
-            (A, drafts.one("x" * 30_000)),
+            (A, drafts.one("x" * (MAX_BODY_BYTES + 1))),
         ):
             await self._refuses(
                 ledger, LedgerError, FOREIGN, seal(FOREIGN, [(A, 1, drafts.one()), (stream, 2, draft)]), 0
