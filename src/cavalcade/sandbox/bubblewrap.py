@@ -7,33 +7,33 @@ uid owns the workspace from then on.
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import os
 import shutil
-import signal
-import stat
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.errors import SandboxUnavailable, UsageError
 from cavalcade.sandbox import seccomp
-from cavalcade.sandbox.port import RESULTS, WORK, Command, Limits, Result
-from cavalcade.sandbox.usage import FolderUse, folder_use
+from cavalcade.sandbox.guest import (
+    HOME,
+    SETTINGS,
+    SYSTEM,
+    Identity,
+    environment,
+    guest_identity,
+    hand_over,
+    inside,
+    memory_file,
+)
+from cavalcade.sandbox.port import RESULTS, WORK, Command, Limits
+from cavalcade.sandbox.usage import FolderUse
 from cavalcade.sandbox.watch import Growth, Outcome, Watch
+from cavalcade.sandbox.watched import Watched
 
-HOME = "/home/sandbox"
 _TEMPORARY = ("/tmp", "/dev/shm", HOME)
-_USER_ID = 1000
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-_SETTINGS = (
-    "/etc/alternatives", "/etc/ca-certificates.conf", "/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types",
-    "/etc/nsswitch.conf", "/etc/pki/tls/certs", "/etc/protocols", "/etc/services", "/etc/ssl/certs", "/etc/timezone",
-)  # fmt: skip
 _INIT = ("/bin/sh", "-c", '"$@"; exit $?', "init")
 """Process 1 inside: waits for the command, reaps orphans; when it exits the kernel kills all that is left, and only then does
 its parent, the monitor, hear of it. bubblewrap's own init can outlive its monitor and stays a zombie in many containers.
@@ -57,35 +57,6 @@ class Tools:
     version: str
 
 
-@dataclass(frozen=True)
-class Identity:
-    """Whom the guest is. `drop` says that root changes to this uid; else a user namespace maps it to the caller."""
-
-    uid: int
-    gid: int
-    drop: bool
-
-
-_slots = itertools.count()
-
-
-def guest_identity() -> Identity:
-    """A new uid for each command where the caller is root, so that commands running side by side can't touch each other."""
-    if os.geteuid() != 0:
-        return Identity(_USER_ID, _USER_ID, drop=False)
-    start, length = _widest_range(Path("/proc/self/uid_map"))
-    span = min(1 << 30, length // 2)
-    # Process id and a count: unique among the living processes of this machine, far above the uids that people have.
-    uid = min(start + length, 1 << 31) - 1 - span + (os.getpid() << 8 | next(_slots) & 0xFF) % span
-    return Identity(uid, uid, drop=True)
-
-
-def _widest_range(table: Path) -> tuple[int, int]:
-    """First id and number of ids of the widest range that exists in this user namespace."""
-    ranges = (line.split() for line in table.read_text(encoding="ascii").splitlines())
-    return max(((int(inside), int(length)) for inside, _, length in ranges), key=lambda found: found[1])
-
-
 def find_tools(search_path: str) -> Tools:
     """Raises SandboxUnavailable naming what to install. The version is read by `bubblewrap_version`."""
     found = {name: shutil.which(name, path=search_path) for name in ("bwrap", "prlimit", "setpriv")}
@@ -98,7 +69,7 @@ def find_tools(search_path: str) -> Tools:
     return Tools(absolute["bwrap"], absolute["prlimit"], absolute["setpriv"], version="")
 
 
-class Bubblewrap:
+class Bubblewrap(Watched):
     """A `Sandbox`. Make one with `open_sandbox`, which probes that it contains before anything is run in it."""
 
     name = "bubblewrap"
@@ -116,60 +87,27 @@ class Bubblewrap:
             "contains": "files, network, processes, system calls, memory, CPU, disk, output, wall-clock time",
         }
 
-    async def run(self, command: Command, limits: Limits) -> Result:
-        cancel = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        executor = ThreadPoolExecutor(1, thread_name_prefix="sandbox")
-        done = asyncio.get_running_loop().run_in_executor(executor, self._run, command, limits, cancel)
-        try:
-            outcome = await asyncio.shield(done)
-        except asyncio.CancelledError:
-            os.eventfd_write(cancel, 1)
-            await _settled(done)
-            raise
-        finally:
-            executor.shutdown(wait=False)
-            os.close(cancel)
-        return self._result(outcome)
-
-    def _result(self, outcome: Outcome) -> Result:
-        status, hit = outcome.status, outcome.hit
-        if status is None and not hit:
-            text = outcome.stderr.decode(errors="replace").strip()
-            raise SandboxUnavailable(f"the sandbox could not be set up: {text or 'bubblewrap ended without a report'}")
-        number = status - 128 if status is not None and 128 < status < 128 + signal.NSIG else 0
-        if number in (signal.SIGXCPU, signal.SIGXFSZ) and not hit:
-            hit = "cpu" if number == signal.SIGXCPU else "disk"
-        return Result(
-            exit_code=None if hit or number else status,
-            signal=int(signal.SIGKILL) if hit and not number else number,
-            hit=hit,
-            stdout=outcome.stdout,
-            stderr=outcome.stderr,
-            duration_s=outcome.duration_s,
-            peak_rss_bytes=outcome.peak_rss_bytes,
-        )
-
     def _run(self, command: Command, limits: Limits, cancel: int) -> Outcome:
         """In a thread of its own, from first to last."""
         identity = guest_identity()
         folders = (command.workspace, command.results) if command.results else (command.workspace,)
-        base = sum((_hand_over(folder, identity) for folder in folders), FolderUse())
+        base = sum((hand_over(folder, identity) for folder in folders), FolderUse())
         with ExitStack() as stack:
             growth = Growth(folders, base, limits, self._clock)
             stack.callback(growth.close)
             status, status_end = os.pipe()
             stack.callback(os.close, status)
             data = {
-                "filter": stack.enter_context(_memory_file(self._filter)),
-                "passwd": stack.enter_context(_memory_file(_passwd(identity))),
-                "group": stack.enter_context(_memory_file(f"sandbox:x:{identity.gid}:\n".encode())),
-                "hosts": stack.enter_context(_memory_file(_HOSTS)),
+                "filter": stack.enter_context(memory_file(self._filter)),
+                "passwd": stack.enter_context(memory_file(_passwd(identity))),
+                "group": stack.enter_context(memory_file(f"sandbox:x:{identity.gid}:\n".encode())),
+                "hosts": stack.enter_context(memory_file(_HOSTS)),
             }
             options = [*self._options(command, limits, identity, data), "--json-status-fd", str(status_end)]
-            arguments = stack.enter_context(_memory_file(b"".join(os.fsencode(option) + b"\0" for option in options)))
-            launcher = (*self._launcher(limits, identity), *_ENTER, str(WORK / _inside(command.cwd)))
+            arguments = stack.enter_context(memory_file(b"".join(os.fsencode(option) + b"\0" for option in options)))
+            launcher = (*self._launcher(limits, identity), *_ENTER, str(WORK / inside(command.cwd)))
             argv = [self._tools.bwrap, "--args", str(arguments), "--", *launcher, *command.argv]
-            watch = Watch(limits, growth, self._clock, cancel, _TEMPORARY)
+            watch = Watch(limits, growth, self._clock, cancel, _TEMPORARY, own=2)  # monitor and init
             return watch.run(argv, (*data.values(), arguments), status, status_end)
 
     def _options(self, command: Command, limits: Limits, identity: Identity, data: Mapping[str, int]) -> Iterator[str]:
@@ -211,7 +149,7 @@ class Bubblewrap:
             yield from ("--bind", str(command.results), str(RESULTS))
         # Without these two the tmpfs that bubblewrap builds on is writable without limit.
         yield from ("--remount-ro", "/dev", "--remount-ro", "/", "--seccomp", str(data["filter"]))
-        for name, value in (_environment() | dict(command.env)).items():
+        for name, value in (environment() | dict(command.env)).items():
             if name.startswith("LD_"):  # the launcher would load it before it drops root's uid
                 raise UsageError(f"{name} can't be set for a sandbox", expected="no variable of the dynamic loader")
             yield from ("--setenv", name, value)
@@ -236,18 +174,18 @@ class Bubblewrap:
 
 
 def _system() -> Iterator[str]:
-    for path in _SYSTEM:
+    for path in SYSTEM:
         if os.path.islink(path):
             yield from ("--symlink", os.readlink(path), path)
         else:
             yield from ("--ro-bind-try", path, path)
-    for path in _SETTINGS:
+    for path in SETTINGS:
         yield from ("--ro-bind-try", path, path)
 
 
 def _readable(paths: Sequence[Path]) -> Iterator[str]:
     """Folders on the way are made by name, passable to all: bubblewrap would make them for its own user only."""
-    made = {Path(path) for path in (*_SYSTEM, *_TEMPORARY, "/", "/etc", "/home")}
+    made = {Path(path) for path in (*SYSTEM, *_TEMPORARY, "/", "/etc", "/home")}
     for path in sorted(dict.fromkeys(paths)):
         for parent in reversed(path.parents):
             if parent not in made and not any(made_before in parent.parents for made_before in paths):
@@ -259,65 +197,5 @@ def _readable(paths: Sequence[Path]) -> Iterator[str]:
             yield from ("--ro-bind", str(path), str(path))
 
 
-def _environment() -> dict[str, str]:
-    return {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "HOME": HOME,
-        "TMPDIR": "/tmp",
-        "LANG": "C.UTF-8",
-        "LC_ALL": "C.UTF-8",
-        "USER": "sandbox",
-        "LOGNAME": "sandbox",
-        "SHELL": "/bin/sh",
-        "TERM": "dumb",
-    }
-
-
 def _passwd(identity: Identity) -> bytes:
     return f"sandbox:x:{identity.uid}:{identity.gid}:sandbox:{HOME}:/bin/sh\n".encode()
-
-
-def _inside(cwd: str) -> PurePosixPath:
-    path = PurePosixPath(cwd)
-    if path.is_absolute() or ".." in path.parts:
-        raise UsageError(f"working folder {cwd!r} is not below the workspace", expected="a relative path without '..'")
-    return path
-
-
-def _hand_over(workspace: Path, identity: Identity) -> FolderUse:
-    """Measures the workspace and, where the guest is another user, gives it to them."""
-
-    def give(name: str, folder: int, info: os.stat_result) -> None:
-        shared = info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode)
-        if not shared and info.st_uid != identity.uid:  # a file with another name elsewhere keeps its owner
-            os.chown(name, identity.uid, identity.gid, dir_fd=folder, follow_symlinks=False)
-
-    try:
-        base = folder_use(workspace, give if identity.drop else None)
-        if identity.drop:
-            os.chown(workspace, identity.uid, identity.gid, follow_symlinks=False)
-    except OSError as exc:
-        raise UsageError(f"folder {workspace} can't be used: {exc.strerror}", expected="a folder of one's own") from exc
-    return base
-
-
-@contextmanager
-def _memory_file(data: bytes) -> Generator[int]:
-    """A descriptor that reads as `data`."""
-    descriptor = os.memfd_create("sandbox", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, data)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-async def _settled(done: asyncio.Future[Outcome]) -> None:
-    """Waits for the end whatever it is, also when cancelled again meanwhile."""
-    while not done.done():
-        try:
-            await asyncio.wait([done])
-        except asyncio.CancelledError:
-            continue
-    done.exception()

@@ -37,7 +37,6 @@ _SET_UP_S = 5.0
 _WALK_SHARE = 10
 """A walk over the workspace may take one part in this many of the watcher's time."""
 _CHUNK = 65536
-_RUNTIME_PROCESSES = 2  # bubblewrap's monitor outside and the init inside
 
 
 @dataclass(frozen=True)
@@ -115,8 +114,14 @@ class Growth:
 class Watch:
     """One command from start to end. `run` blocks; writing to `cancel` (an eventfd) ends it early."""
 
-    def __init__(self, limits: Limits, growth: Growth, clock: Clock, cancel: int, temporary: Sequence[str]) -> None:
-        """`temporary` are folders inside the sandbox, each a file system of its own, whose files count too."""
+    def __init__(
+        self, limits: Limits, growth: Growth, clock: Clock, cancel: int, temporary: Sequence[str] = (), *, own: int
+    ) -> None:
+        """`temporary` are folders inside the sandbox, each a file system of its own, whose files count too.
+
+        `own` is how many of the processes are the sandbox's: the one that is started, and what comes before the command.
+        """
+        self._own = own
         self._limits, self._growth, self._clock, self._cancel = limits, growth, clock, cancel
         self._temporary = temporary
         self._output: dict[int, bytearray] = {}
@@ -130,7 +135,7 @@ class Watch:
         self._peak = 0
 
     def run(self, argv: Sequence[str], pass_fds: Sequence[int], status: int, status_end: int) -> Outcome:
-        """Starts bubblewrap with `argv`. `status` and `status_end` are the pipe of its `--json-status-fd`; the latter is closed."""
+        """Starts the sandbox with `argv`. `status` and `status_end` are the pipe it reports on as bubblewrap does; the latter is closed."""
         try:
             process = subprocess.Popen(
                 argv,
@@ -233,9 +238,9 @@ class Watch:
             return "cpu"
         if use.rss_bytes > limits.memory_bytes and proportional_bytes(use.pids) > limits.memory_bytes:
             return "memory"
-        if use.tasks - _RUNTIME_PROCESSES >= limits.processes:
+        if use.tasks - self._own >= limits.processes:
             return "processes"
-        if self._temporary_files(use.pids[_RUNTIME_PROCESSES:]) > limits.files:
+        if self._temporary_files(use.pids[self._own :]) > limits.files:
             return "files"
         return self._growth.over(use.pids)
 
