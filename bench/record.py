@@ -7,6 +7,7 @@ each state alone for so long; the record tells when each state was seen, and whi
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -24,6 +25,7 @@ from cavalcade.kernel.ids import TreeId
 
 FILES = 7_000
 STATES = 200
+BURSTS = 5
 LASTING_MS = (2, 5, 10, 15, 20, 30, 40, 50, 75)
 LATENCY_LIMIT_MS = 50
 RESOLUTION_LIMIT_MS = 50
@@ -84,20 +86,27 @@ def _resolution(shares: Mapping[int, float]) -> Row:
 
 
 def _burst(project: Path) -> Row:
-    """A hundred files as fast as they can be written: the last one's time to the look that completes them."""
-    store, changes = _record(project, BURST)
-    tree = TreeId(changes[-1]["data"]["tree"])
-    files = [store.read(entry.blob) for path, entry in store.entries(tree).items() if path.startswith("burst")]
-    last = max(int(data.split()[0]) for data in files)
-    late_ms = _nanoseconds(changes[-1]) / 1e6 - last / 1e6
+    """A hundred files as fast as they can be written: from the last one to the look that completes them."""
+    bursts = [_complete_after_ms(project) for _ in range(BURSTS)]
+    late_ms = statistics.median(bursts)
     return Row(
-        f"record: burst of 100 files, complete after ({len(files)} files, {len(changes)} looks)",
+        f"record: burst of 100 files, all seen after (median of {BURSTS})",
         f"{late_ms:.1f} ms",
         f"limit {LATENCY_LIMIT_MS} ms",
         late_ms / LATENCY_LIMIT_MS,
         "<= 1.0",
-        len(files) == 100 and late_ms <= LATENCY_LIMIT_MS,
+        late_ms <= LATENCY_LIMIT_MS,
     )
+
+
+def _complete_after_ms(project: Path) -> float:
+    """Infinite when the last state lacks one of them."""
+    store, changes = _record(project, BURST)
+    tree = TreeId(changes[-1]["data"]["tree"])
+    files = [store.read(entry.blob) for path, entry in store.entries(tree).items() if path.startswith("burst")]
+    if len(files) < 100:
+        return math.inf
+    return (_nanoseconds(changes[-1]) - max(int(data.split()[0]) for data in files)) / 1e6
 
 
 class _Seen:
