@@ -586,3 +586,38 @@ def test_an_ordinary_user_is_as_well_protected() -> None:
     assert outcome["setuid file"][2] == "refused\n"
     assert outcome["user"][2] == "1000\n"
     assert outcome["work"][1:] == [0, "x\n"]
+
+
+async def test_standard_input_is_given_whole_and_can_t_be_written_to(sandbox: Sandbox, workspace: Path) -> None:
+    code = "import os, sys\nprint(len(sys.stdin.buffer.read()))\n" + attack(
+        "os.write(os.open('/proc/self/fd/0', os.O_RDWR), b'x')"
+    )
+    command = Command(
+        argv=(str(PYTHON), "-I", "-c", code),
+        workspace=workspace,
+        readable=interpreter_roots(PYTHON, home=HOME),
+        stdin=b"x" * 3_000_000,
+    )
+    result = await sandbox.run(command, LIMITS)
+    assert result.stdout.startswith(b"3000000\nstopped"), result
+
+
+async def test_output_is_told_as_it_comes_and_is_in_the_result_too(sandbox: Sandbox, workspace: Path) -> None:
+    """The guest waits for a file that is made when its first words have been told."""
+    code = (
+        "import os, sys\nprint('first', flush=True)\nwhile not os.path.exists('/sandbox/go'): pass\n"
+        "print('second', flush=True); print('third', file=sys.stderr)"
+    )
+    told: list[tuple[str, bytes]] = []
+
+    def hear(channel: str, data: bytes) -> None:
+        told.append((channel, data))
+        (workspace / "go").touch()
+
+    command = Command(
+        argv=(str(PYTHON), "-I", "-c", code), workspace=workspace, readable=interpreter_roots(PYTHON, home=HOME)
+    )
+    result = await sandbox.run(command, LIMITS, told=hear)
+    assert told[0] == ("stdout", b"first\n")
+    assert b"".join(data for channel, data in told if channel == "stdout") == result.stdout == b"first\nsecond\n"
+    assert b"".join(data for channel, data in told if channel == "stderr") == result.stderr == b"third\n"

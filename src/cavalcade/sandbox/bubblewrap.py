@@ -30,7 +30,7 @@ from cavalcade.sandbox.guest import (
 )
 from cavalcade.sandbox.port import RESULTS, WORK, Command, Limits
 from cavalcade.sandbox.usage import FolderUse
-from cavalcade.sandbox.watch import Growth, Outcome, Watch
+from cavalcade.sandbox.watch import Growth, Line, Outcome, Watch
 from cavalcade.sandbox.watched import Watched
 
 _TEMPORARY = ("/tmp", "/dev/shm", HOME)
@@ -87,7 +87,7 @@ class Bubblewrap(Watched):
             "contains": "files, network, processes, system calls, memory, CPU, disk, output, wall-clock time",
         }
 
-    def _run(self, command: Command, limits: Limits, cancel: int) -> Outcome:
+    def _run(self, command: Command, limits: Limits, line: Line) -> Outcome:
         """In a thread of its own, from first to last."""
         identity = guest_identity()
         folders = (command.workspace, command.results) if command.results else (command.workspace,)
@@ -107,8 +107,9 @@ class Bubblewrap(Watched):
             arguments = stack.enter_context(memory_file(b"".join(os.fsencode(option) + b"\0" for option in options)))
             launcher = (*self._launcher(limits, identity), *_ENTER, str(WORK / inside(command.cwd)))
             argv = [self._tools.bwrap, "--args", str(arguments), "--", *launcher, *command.argv]
-            watch = Watch(limits, growth, self._clock, cancel, _TEMPORARY, own=2)  # monitor and init
-            return watch.run(argv, (*data.values(), arguments), status, status_end)
+            stdin = stack.enter_context(memory_file(command.stdin))
+            watch = Watch(limits, growth, self._clock, line, _TEMPORARY, own=2)  # monitor and init
+            return watch.run(argv, stdin, (*data.values(), arguments), status, status_end)
 
     def _options(self, command: Command, limits: Limits, identity: Identity, data: Mapping[str, int]) -> Iterator[str]:
         """bubblewrap's arguments, in the order in which it carries them out."""

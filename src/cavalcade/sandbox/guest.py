@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import stat
@@ -22,6 +23,7 @@ SETTINGS = (
 )  # fmt: skip
 """What of the system every guest may read."""
 
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _slots = itertools.count()
 
 
@@ -91,11 +93,13 @@ def hand_over(workspace: Path, identity: Identity) -> FolderUse:
 
 @contextmanager
 def memory_file(data: bytes) -> Generator[int]:
-    """A descriptor that reads as `data`."""
-    descriptor = os.memfd_create("sandbox", os.MFD_CLOEXEC)
+    """A descriptor that reads as `data`, and can't be written to by whoever inherits it."""
+    descriptor = os.memfd_create("sandbox", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        os.write(descriptor, data)
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
         os.lseek(descriptor, 0, os.SEEK_SET)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
         yield descriptor
     finally:
         os.close(descriptor)

@@ -7,19 +7,26 @@ opens them without following links (`O_NOFOLLOW`) and refuses those that lead ou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Literal, NewType, Protocol
 
 WORK = PurePosixPath("/sandbox")
 """Where the workspace is inside every sandbox."""
 RESULTS = PurePosixPath("/results")
 """Where `Command.results` is."""
 
-Hit = Literal["", "wall", "cpu", "memory", "processes", "disk", "files", "output"]
+Hit = Literal["", "wall", "cpu", "memory", "processes", "file_size", "disk", "files", "output"]
 """Which limit ended the command; empty when none did."""
+Met = Literal["open_files", "file_size"]
+"""A limit that the kernel answers by an ordinary error, which the command may handle."""
+Channel = Literal["stdout", "stderr"]
+Told = Callable[[Channel, bytes], None]
+"""Gets output as it comes, on the event loop. May not raise."""
+SecretRef = NewType("SecretRef", str)
+"""The name of a configured credential, never its value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +55,23 @@ def _no_environment() -> Mapping[str, str]:
     return MappingProxyType({})
 
 
+def _no_secrets() -> Mapping[str, SecretRef]:
+    return MappingProxyType({})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Command:
     """`argv` to run on the folder `workspace`, which is `/sandbox` inside.
 
     `env` is added to the sandbox's own few variables (PATH, HOME, TMPDIR, LANG, USER); nothing of the caller's is inherited.
-    `cwd` is relative to the workspace. `readable` are files and folders that the guest sees read-only at their own path (an
-    interpreter's prefix, a virtual environment); one that is a symbolic link is recreated as a link. `results` is a second folder
-    to write to, `/results` inside, so that reports don't lie among the project's files; handed over like the workspace.
+    `stdin` is what it reads on standard input; nothing when empty. `cwd` is relative to the workspace. `readable` are files and
+    folders that the guest sees read-only at their own path (an interpreter's prefix, a virtual environment); one that is a symbolic
+    link is recreated as a link. `results` is a second folder to write to, `/results` inside, so that reports don't lie among the
+    project's files; handed over like the workspace.
+
+    `writable` and `read_only` are files and folders of the workspace that exist, relative to it: what is not below one of the first,
+    or is below one of the second, can't be written to. `network` are the hosts that may be reached, as `host:port`; none: no network.
+    `secrets` gives variables the values of configured credentials; only `brokering.Brokered` does that, a sandbox by itself gives none.
     """
 
     argv: tuple[str, ...]
@@ -64,6 +80,20 @@ class Command:
     cwd: str = "."
     readable: tuple[Path, ...] = ()
     results: Path | None = None
+    stdin: bytes = b""
+    writable: tuple[str, ...] = (".",)
+    read_only: tuple[str, ...] = ()
+    network: tuple[str, ...] = ()
+    secrets: Mapping[str, SecretRef] = field(default_factory=_no_secrets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A host that the command asked for and may not reach, and how often. `port` is 0 where none could be told."""
+
+    host: str
+    port: int
+    count: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +101,7 @@ class Result:
     """`exit_code` is None when a signal ended the command (`signal`, else 0) or a limit did (`hit`).
 
     `peak_rss_bytes` is the highest sum of resident memory that was seen, looking every 50 ms: 0 for a shorter command.
+    `met` are limits that were seen to be met though they ended nothing; one that is met and left between two looks is not seen.
     """
 
     exit_code: int | None
@@ -80,16 +111,20 @@ class Result:
     stderr: bytes
     duration_s: float
     peak_rss_bytes: int
+    met: tuple[Met, ...] = ()
+    refused: tuple[Refused, ...] = ()
 
 
 class Sandbox(Protocol):
     @property
     def name(self) -> str: ...
 
-    async def run(self, command: Command, limits: Limits) -> Result:
+    async def run(self, command: Command, limits: Limits, *, told: Told | None = None) -> Result:
         """Runs to the end or to a limit. When this returns, or is cancelled, no process of the command lives any more.
 
-        Raises SandboxUnavailable when the sandbox can't be set up, UsageError for a workspace or folder that isn't there.
+        `told` gets the output as it comes, all of it before this returns; the result holds it too.
+        Raises SandboxUnavailable when the sandbox can't be set up or can't do what the command needs (network, read-only parts),
+        UsageError for a workspace or folder that isn't there.
         """
         ...
 

@@ -14,14 +14,14 @@ import select
 import selectors
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.errors import SandboxUnavailable
-from cavalcade.sandbox.port import Hit, Limits
+from cavalcade.sandbox.port import Channel, Hit, Limits
 from cavalcade.sandbox.usage import (
     FolderUse,
     folder_use,
@@ -37,6 +37,14 @@ _SET_UP_S = 5.0
 _WALK_SHARE = 10
 """A walk over the workspace may take one part in this many of the watcher's time."""
 _CHUNK = 65536
+
+
+@dataclass(frozen=True)
+class Line:
+    """Between the watcher's thread and its caller: writing to `cancel` (an eventfd) ends the command early; `told` hears its output."""
+
+    cancel: int
+    told: Callable[[Channel, bytes], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,18 +120,19 @@ class Growth:
 
 
 class Watch:
-    """One command from start to end. `run` blocks; writing to `cancel` (an eventfd) ends it early."""
+    """One command from start to end. `run` blocks."""
 
     def __init__(
-        self, limits: Limits, growth: Growth, clock: Clock, cancel: int, temporary: Sequence[str] = (), *, own: int
+        self, limits: Limits, growth: Growth, clock: Clock, line: Line, temporary: Sequence[str] = (), *, own: int
     ) -> None:
         """`temporary` are folders inside the sandbox, each a file system of its own, whose files count too.
 
         `own` is how many of the processes are the sandbox's: the one that is started, and what comes before the command.
         """
         self._own = own
-        self._limits, self._growth, self._clock, self._cancel = limits, growth, clock, cancel
-        self._temporary = temporary
+        self._limits, self._growth, self._clock, self._cancel = limits, growth, clock, line.cancel
+        self._temporary, self._told = temporary, line.told
+        self._channels: dict[int, Channel] = {}
         self._output: dict[int, bytearray] = {}
         self._status = bytearray()
         self._init_fd: int | None = None
@@ -134,12 +143,12 @@ class Watch:
         self._begun_s = clock.monotonic_s()
         self._peak = 0
 
-    def run(self, argv: Sequence[str], pass_fds: Sequence[int], status: int, status_end: int) -> Outcome:
+    def run(self, argv: Sequence[str], stdin: int, pass_fds: Sequence[int], status: int, status_end: int) -> Outcome:
         """Starts the sandbox with `argv`. `status` and `status_end` are the pipe it reports on as bubblewrap does; the latter is closed."""
         try:
             process = subprocess.Popen(
                 argv,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 pass_fds=(*pass_fds, status_end),
@@ -156,7 +165,7 @@ class Watch:
             out, err = (
                 stack.enter_context(cast(IO[bytes], pipe)).fileno() for pipe in (process.stdout, process.stderr)
             )
-            self._output = {out: bytearray(), err: bytearray()}
+            self._output, self._channels = {out: bytearray(), err: bytearray()}, {out: "stdout", err: "stderr"}
             for descriptor in (out, err, status):
                 os.set_blocking(descriptor, False)
             self._follow(process, (out, err, status))
@@ -199,8 +208,11 @@ class Watch:
         if descriptor not in self._output:
             self._status += data
             return data
-        room = self._limits.output_bytes - sum(len(kept) for kept in self._output.values())
-        self._output[descriptor] += data[:room]
+        room = self._limits.output_bytes - sum(len(held) for held in self._output.values())
+        kept = data[:room]
+        self._output[descriptor] += kept
+        if kept and self._told:
+            self._told(self._channels[descriptor], kept)
         if len(data) > room and self._doomed is None:
             self._doomed = "output"
         return data

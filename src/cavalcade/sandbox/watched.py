@@ -7,10 +7,11 @@ import os
 import signal
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from cavalcade.kernel.errors import SandboxUnavailable
-from cavalcade.sandbox.port import Command, Limits, Result
-from cavalcade.sandbox.watch import Outcome
+from cavalcade.sandbox.port import Command, Limits, Result, Told
+from cavalcade.sandbox.watch import Line, Outcome
 
 
 class Watched(ABC):
@@ -20,13 +21,15 @@ class Watched(ABC):
     """What the sandbox is made with, as errors call it."""
 
     @abstractmethod
-    def _run(self, command: Command, limits: Limits, cancel: int) -> Outcome:
-        """In a thread of its own, from first to last. Writing to `cancel` (an eventfd) ends it early."""
+    def _run(self, command: Command, limits: Limits, line: Line) -> Outcome:
+        """In a thread of its own, from first to last."""
 
-    async def run(self, command: Command, limits: Limits) -> Result:
+    async def run(self, command: Command, limits: Limits, *, told: Told | None = None) -> Result:
         cancel = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         executor = ThreadPoolExecutor(1, thread_name_prefix="sandbox")
-        done = asyncio.get_running_loop().run_in_executor(executor, self._run, command, limits, cancel)
+        loop = asyncio.get_running_loop()
+        line = Line(cancel, partial(loop.call_soon_threadsafe, told) if told else None)
+        done = loop.run_in_executor(executor, self._run, command, limits, line)
         try:
             outcome = await asyncio.shield(done)
         except asyncio.CancelledError:
@@ -45,7 +48,7 @@ class Watched(ABC):
             raise SandboxUnavailable(f"the sandbox could not be set up: {text or 'it ended without a report'}")
         number = status - 128 if status is not None and 128 < status < 128 + signal.NSIG else 0
         if number in (signal.SIGXCPU, signal.SIGXFSZ) and not hit:
-            hit = "cpu" if number == signal.SIGXCPU else "disk"
+            hit = "cpu" if number == signal.SIGXCPU else "file_size"
         return Result(
             exit_code=None if hit or number else status,
             signal=int(signal.SIGKILL) if hit and not number else number,
