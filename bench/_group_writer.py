@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from cavalcade.kernel.ids import EventId
-from cavalcade.ledger.sqlite_writer import GROUP_EVENTS
+from cavalcade.ledger.group_commit import GROUP_EVENTS
 from cavalcade.protocol.envelope import Draft
 
 Request = tuple[Sequence[tuple[object, ...]], asyncio.Future[None]]

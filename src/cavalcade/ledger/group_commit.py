@@ -20,47 +20,62 @@ GROUP_EVENTS = 2000
 
 class Append(NamedTuple):
     stream: StreamId
-    batch: list[chain.Prepared]
+    batch: Sequence[chain.Prepared]
     expected_version: int | None
-
-    @property
-    def size(self) -> int:
-        return len(self.batch)
 
 
 class Ingest(NamedTuple):
     origin: OriginId
-    events: Sequence[Sealed]
-
-    @property
-    def size(self) -> int:
-        return len(self.events)
-
-
-class Request(NamedTuple):
-    work: Append | Ingest
-    loop: asyncio.AbstractEventLoop
-    answer: asyncio.Future[Any]
+    batch: Sequence[Sealed]
 
 
 Outcome = Any
 """What the work is answered with: its result, or the CavalcadeError that its caller raises (one instance for each)."""
-Record = Callable[[Sequence[Append | Ingest]], list[Outcome]]
+Record = Callable[[Sequence[Append | Ingest]], Sequence[Outcome]]
 """Records a group, durable when it returns; one outcome for each, in order."""
+
+
+class _Parcel:
+    """What one turn of an event loop submitted: it travels, and is answered, together."""
+
+    __slots__ = ("answers", "events", "loop", "works")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.works: list[Append | Ingest] = []
+        self.answers: list[asyncio.Future[Any]] = []
+        self.events = 0
+
+
+class _Inbox(threading.local):
+    """The parcel that is being filled in a thread."""
+
+    parcel: _Parcel | None = None
 
 
 class GroupCommit:
     """Owns the thread from `start` on. `submit` may be called from any event loop of any thread.
 
-    `record` runs in the thread, and so does `ended`, once, whatever ends it. `answered` is called there after each group.
+    `record` runs in the thread, and so does `ended`, once, whatever ends it. `answered` is called there after each group. While
+    `poll_s` says a number of seconds, `idle` is called there whenever nothing was submitted for as long; `wake` asks it anew.
     """
 
-    def __init__(self, record: Record, *, answered: Callable[[], None], ended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        record: Record,
+        *,
+        answered: Callable[[], None],
+        ended: Callable[[], None],
+        poll_s: Callable[[], float | None] = lambda: None,
+        idle: Callable[[], None] = lambda: None,
+    ) -> None:
         self._record = record
         self._answered = answered
         self._ended = ended
-        self._queue: queue.SimpleQueue[list[Request] | None] = queue.SimpleQueue()
-        self._inboxes = threading.local()
+        self._poll_s = poll_s
+        self._idle = idle
+        self._queue: queue.SimpleQueue[_Parcel | None] = queue.SimpleQueue()
+        self._inbox = _Inbox()
         self._lock = threading.Lock()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
@@ -69,16 +84,21 @@ class GroupCommit:
         self._thread.start()
 
     def submit(self, work: Append | Ingest) -> asyncio.Future[Any]:
-        """Everything that one turn of an event loop submits travels together."""
+        """Everything that one turn of an event loop submits travels together. The future gives what the port's method returns."""
         loop = asyncio.get_running_loop()
-        request = Request(work, loop, loop.create_future())
-        waiting: tuple[asyncio.AbstractEventLoop, list[Request]] | None = getattr(self._inboxes, "waiting", None)
-        if waiting is None or waiting[0] is not loop:
-            self._inboxes.waiting = (loop, [request])
-            loop.call_soon(self._send)
-        else:
-            waiting[1].append(request)
-        return request.answer
+        parcel = self._inbox.parcel
+        if parcel is None or parcel.loop is not loop:
+            parcel = self._inbox.parcel = _Parcel(loop)
+            loop.call_soon(self._send, parcel)
+        answer: asyncio.Future[Any] = loop.create_future()
+        parcel.works.append(work)
+        parcel.answers.append(answer)
+        parcel.events += len(work.batch)
+        return answer
+
+    def wake(self) -> None:
+        """What `poll_s` says has changed."""
+        self._queue.put(_Parcel(asyncio.get_running_loop()))
 
     def stop(self) -> None:
         """What was submitted before is still committed. Wait with `join`."""
@@ -89,34 +109,40 @@ class GroupCommit:
     def join(self) -> None:
         self._thread.join()
 
-    def _send(self) -> None:
-        requests: list[Request] = self._inboxes.waiting[1]
-        self._inboxes.waiting = None
+    def _send(self, parcel: _Parcel) -> None:
+        if self._inbox.parcel is parcel:
+            self._inbox.parcel = None
         with self._lock:
             if not self._stopping:
-                self._queue.put(requests)
+                self._queue.put(parcel)
                 return
-        _resolve([(request.answer, closed()) for request in requests])
+        _resolve(parcel.answers, _all_closed(parcel))
 
     def _run(self) -> None:
-        requests: list[Request] | None = []
+        parcels: list[_Parcel] | None = []
         try:
-            while (requests := self._take()) is not None:
-                self._answer(requests, self._record([request.work for request in requests]))
+            while (parcels := self._take()) is not None:
+                if parcels:
+                    self._carry_out(parcels)
         finally:
             # Also when a defect ends this thread: nobody may wait for ever.
             self.stop()
-            self._refuse(requests)
             while not self._queue.empty():
-                self._refuse(self._queue.get())
+                parcels = [*(parcels or ()), *filter(None, [self._queue.get()])]
+            for parcel in parcels or ():
+                deliver(parcel.loop, _resolve, parcel.answers, _all_closed(parcel))
             self._ended()
 
-    def _take(self) -> list[Request] | None:
-        """What waits, in order, up to a group's size; None to end."""
-        first = self._queue.get()
+    def _take(self) -> list[_Parcel] | None:
+        """What waits, in order, up to a group's size. Empty when there was nothing to record; None to end."""
+        try:
+            first = self._queue.get(timeout=self._poll_s())
+        except queue.Empty:
+            self._idle()
+            return []
         if first is None:
             return None
-        requests, events = list(first), _size(first)
+        parcels, events = [first], first.events
         while events < GROUP_EVENTS:
             try:
                 more = self._queue.get_nowait()
@@ -125,35 +151,33 @@ class GroupCommit:
             if more is None:
                 self._queue.put(None)
                 break
-            requests += more
-            events += _size(more)
-        return requests
+            parcels.append(more)
+            events += more.events
+        return [parcel for parcel in parcels if parcel.works]
 
-    def _answer(self, requests: Sequence[Request], outcomes: Sequence[Outcome]) -> None:
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Outcome]]] = {}
-        for request, outcome in zip(requests, outcomes, strict=True):
-            by_loop.setdefault(request.loop, []).append((request.answer, outcome))
-        for loop, answers in by_loop.items():
-            deliver(loop, _resolve, answers)
+    def _carry_out(self, parcels: Sequence[_Parcel]) -> None:
+        works = parcels[0].works if len(parcels) == 1 else [work for parcel in parcels for work in parcel.works]
+        outcomes = self._record(works)
+        start = 0
+        for parcel in parcels:
+            end = start + len(parcel.works)
+            deliver(parcel.loop, _resolve, parcel.answers, outcomes[start:end])
+            start = end
         self._answered()
 
-    def _refuse(self, requests: Sequence[Request] | None) -> None:
-        for request in requests or ():
-            deliver(request.loop, _resolve, [(request.answer, closed())])
 
-
-def _size(requests: Sequence[Request]) -> int:
-    return sum(request.work.size for request in requests)
-
-
-def _resolve(answers: Sequence[tuple[asyncio.Future[Any], Outcome]]) -> None:
-    for answer, outcome in answers:
+def _resolve(answers: Sequence[asyncio.Future[Any]], outcomes: Sequence[Outcome]) -> None:
+    for answer, outcome in zip(answers, outcomes, strict=True):
         if answer.done():
             continue
         if isinstance(outcome, CavalcadeError):
             answer.set_exception(outcome)
         else:
             answer.set_result(outcome)
+
+
+def _all_closed(parcel: _Parcel) -> list[Outcome]:
+    return [closed() for _ in parcel.works]
 
 
 def closed() -> LedgerError:

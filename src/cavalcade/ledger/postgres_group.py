@@ -163,7 +163,7 @@ class Group:
 
     def _take_in(self, work: Ingest) -> OriginHead:
         head = self._origin(work.origin)
-        links = accept(work.origin, work.events, own=self._heads.origin, held=_HeldHere(self, work, head))
+        links = accept(work.origin, work.batch, own=self._heads.origin, held=_HeldHere(self, work, head))
         if not links:
             return OriginHead(head.seq, head.hash)
         if not head.number:
@@ -362,7 +362,7 @@ def _streams_of(work: Append | Ingest) -> Iterable[StreamId]:
 
 def _bodies(work: Ingest) -> Iterable[chain.Body]:
     """Those that can be read: the others are refused by `accept`."""
-    for sealed in work.events:
+    for sealed in work.batch:
         try:
             yield chain.parse_body(sealed.body.encode())
         except (msgspec.DecodeError, UnicodeError):

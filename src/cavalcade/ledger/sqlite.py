@@ -24,6 +24,7 @@ from cavalcade.kernel.entropy import Entropy
 from cavalcade.kernel.ids import EventId, OriginId, StreamId
 from cavalcade.ledger import chain, sqlite_check, sqlite_rows
 from cavalcade.ledger.followers import Followers
+from cavalcade.ledger.group_commit import Append, GroupCommit, Ingest, closed
 from cavalcade.ledger.head_file import HeadFile
 from cavalcade.ledger.port import OriginHead, Verification
 from cavalcade.ledger.sqlite_database import (
@@ -36,8 +37,7 @@ from cavalcade.ledger.sqlite_database import (
     queries,
     read_connection,
 )
-from cavalcade.ledger.sqlite_group import Append, Ingest
-from cavalcade.ledger.sqlite_writer import FAULT_POINTS, FaultPoint, Writer, closed
+from cavalcade.ledger.sqlite_writer import FAULT_POINTS, FaultPoint, Recorder
 from cavalcade.protocol.envelope import Draft, Recorded, Sealed
 
 __all__ = ["FAULT_POINTS", "SqliteLedger"]
@@ -86,7 +86,14 @@ class SqliteLedger:
                 connection.close()
                 head_file.close()
                 raise
-        self._writer = Writer(connection, path, head_file, self._followers, fault_point)
+        recorder = Recorder(connection, path, head_file, self._followers, fault_point)
+        self._writer = GroupCommit(
+            recorder.record,
+            answered=recorder.answered,
+            ended=recorder.close,
+            poll_s=recorder.poll_s,
+            idle=recorder.look_around,
+        )
         self._readers = _Readers(path, busy_timeout_s)
         self._writer.start()
 

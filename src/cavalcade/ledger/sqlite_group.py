@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from typing import NamedTuple
 
-from cavalcade.kernel.errors import CavalcadeError, LedgerError
+from cavalcade.kernel.errors import LedgerError
 from cavalcade.kernel.ids import EventId, OriginId, StreamId
 from cavalcade.ledger import chain
+from cavalcade.ledger.group_commit import Append, Ingest, Outcome
 from cavalcade.ledger.port import OriginHead
 from cavalcade.ledger.sealing import Link, accept
 from cavalcade.ledger.sqlite_check import SEGMENT
 from cavalcade.ledger.sqlite_database import number, queries
 from cavalcade.ledger.sqlite_rows import find, hash_at
-from cavalcade.protocol.envelope import Recorded, Sealed
+from cavalcade.protocol.envelope import Recorded
 
 CACHED = 4096
 """Streams and origins whose last event is remembered from one transaction to the next."""
 
-Outcome = list[Recorded] | OriginHead | CavalcadeError
 EventRow = tuple[int, int, int, int, int, EventId, bytes, str]
-
-
-class Append(NamedTuple):
-    stream: StreamId
-    batch: Sequence[chain.Prepared]
-    expected_version: int | None
-
-
-class Ingest(NamedTuple):
-    origin: OriginId
-    batch: Sequence[Sealed]
 
 
 class _Stream(NamedTuple):
@@ -282,6 +270,10 @@ class _HeldHere:
 
     def version_in(self, stream: StreamId) -> int:
         return self._group.claim(self._origin.number, self._group.stream(stream).number)
+
+    def _index(self) -> None:
+        self._ids.update((recorded.event.id, recorded) for recorded in self._new)
+        self._new.clear()
 
     def holds(self, event: EventId) -> bool:
         return self._group.holds(event)
