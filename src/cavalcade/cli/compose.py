@@ -31,9 +31,9 @@ from cavalcade.ledger.redacting import RedactingLedger
 from cavalcade.ledger.signing import SigningLedger, load_key
 from cavalcade.protocol.events import RunRequested, Settings
 from cavalcade.protocol.plan import RecipeCall
-from cavalcade.recorder.port import NoSessions
 from cavalcade.recorder.program import Running, Streams
 from cavalcade.recorder.recording import Order, Outcome, Recorder
+from cavalcade.recorder.sessions.known import KnownSessions
 from cavalcade.sandbox.canary import open_sandbox
 from cavalcade.sandbox.port import Sandbox
 from cavalcade.sandbox.scratch import Janitor, discard
@@ -169,7 +169,7 @@ class System:
                 await self._discard_workspace(order.run)
 
     def _recorder(self, content: ContentStore) -> Recorder:
-        return Recorder(self.runs, content, self.clock, NoSessions(), self.redactor)
+        return Recorder(self.runs, content, self.clock, KnownSessions(), self.redactor)
 
     async def end_recording(self, run: RunId) -> None:
         """Of a recording whose recorder is gone. Raises Busy while it is not."""

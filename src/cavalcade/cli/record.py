@@ -34,7 +34,7 @@ class Asked(NamedTuple):
 
 
 class Recorded(Whole, frozen=True):
-    """`exit_status` is that of the program, negative for the signal that ended it."""
+    """`exit_status` is that of the program, negative for the signal that ended it. `said` entries of its conversation are on record."""
 
     run: str
     command: tuple[str, ...]
@@ -50,6 +50,9 @@ class Recorded(Whole, frozen=True):
     lost_looks: int
     lost_output_bytes: int
     trouble: str
+    program: str
+    said: int
+    left_out: int
 
 
 async def record(system: System, terminal: Terminal, asked: Asked) -> int:
@@ -82,6 +85,12 @@ async def _tell(system: System, terminal: Terminal, order: Order, outcome: Outco
     state = await system.runs.load(run)
     states = count(outcome.looks, "state")
     terminal.say(Text(f"run {run} recorded: {states}; {order.command[0]} ended: {ending(outcome.exit_status)}"))
+    if outcome.said:
+        words = f"{outcome.said:,} {'entry' if outcome.said == 1 else 'entries'}"
+        terminal.say(Text(f"  conversation: {words} of {outcome.program}; ask: cavalcade why FILE:LINE"))
+    if outcome.left_out:
+        records = f"{count(outcome.left_out, 'record')} of {outcome.program}'s session files"
+        terminal.say(Text(f"  not recorded: {records}, not understood by this version", "yellow"))
     if outcome.branch:
         terminal.say(Text(f"  result: git merge {outcome.branch}"))
     if outcome.looks:
@@ -117,6 +126,9 @@ async def _tell(system: System, terminal: Terminal, order: Order, outcome: Outco
             lost_looks=outcome.lost_looks,
             lost_output_bytes=outcome.lost_output_bytes,
             trouble=str(outcome.trouble or ""),
+            program=outcome.program,
+            said=outcome.said,
+            left_out=outcome.left_out,
         )
     )
 

@@ -6,6 +6,7 @@
     eyes        the thread that watches, lets a burst settle, and looks
     backlog     between who sees and who keeps: bounded, in the order of what happened
     keeping     states into the content store, events into the journal
+    sessions    what known programs write down of their conversations
     program     starts the program, on a terminal of its own or with pipes, and passes everything through untouched
     recording   puts these together: from a program's start to its last state
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from cavalcade.content.objects import SUBMODULE, SYMLINK, printable_path
 from cavalcade.content.port import Change, ContentStore, Entry
@@ -16,7 +17,8 @@ from cavalcade.domain.run import RecordChanges, RecordConversation, RecordOutput
 from cavalcade.kernel.errors import CavalcadeError, LedgerDamaged, Refused
 from cavalcade.kernel.ids import CommitId, EventId, RunId, TreeId
 from cavalcade.kernel.redaction import Redactor
-from cavalcade.protocol.events import FilesChanged, OutputWritten, PathChange
+from cavalcade.protocol.events import FilesChanged, OutputWritten, PathChange, ToolCalled
+from cavalcade.recorder import port
 from cavalcade.recorder.backlog import Backlog, Item
 from cavalcade.recorder.looking import Found, Look
 from cavalcade.recorder.port import Journal, Said
@@ -56,6 +58,7 @@ class Keeper:
         self._journal = journal
         self._content = content
         self._backlog = backlog
+        self._redactor = redactor
         self._tape = Tape(redactor)
         self._head = head
         self._tree = tree
@@ -63,6 +66,8 @@ class Keeper:
         self._prepared: _Prepared | None = None
         self._ended = False
         self.looks = 0
+        self.said = 0
+        """Entries of the program's conversation that are on record."""
         self.trouble: CavalcadeError | None = None
         """Why the record could not be written the last time, also when it could be later."""
         self.lost_looks = 0
@@ -122,6 +127,7 @@ class Keeper:
             await self._journal.execute(self._run, command, event=event, at=at)
             if isinstance(command, RecordChanges):
                 await asyncio.to_thread(self._advance, command.changed)
+            self.said += isinstance(command, RecordConversation)
             self._prepared = None
             del self._waiting[0]
 
@@ -142,7 +148,7 @@ class Keeper:
         if isinstance(item, Look):
             return _Prepared(event, item.at, RecordChanges(self._commit(item, event)))
         if isinstance(item, Said):
-            return _Prepared(event, item.at, RecordConversation((item.entry,)))
+            return _Prepared(event, item.at, RecordConversation((self._entry(item.entry),)))
         assert isinstance(item, Piece)  # output is cut before it waits
         return _Prepared(event, item.at, RecordOutput((self._output(item),)))
 
@@ -152,6 +158,16 @@ class Keeper:
             return OutputWritten(channel=piece.channel, size_bytes=size, text=piece.text)
         blob = self._content.write(piece.text.encode())
         return OutputWritten(channel=piece.channel, size_bytes=size, blob=blob)
+
+    def _entry(self, entry: port.Entry) -> port.Entry:
+        """Without secrets, also where it is too long for an event: then the redacted text lies in the content store."""
+        text = self._redactor.redact(entry.arguments if isinstance(entry, ToolCalled) else entry.text).text
+        blob = None
+        if len(msgspec.json.encode(text)) > INLINE_BYTES:
+            text, blob = "", self._content.write(text.encode())
+        if isinstance(entry, ToolCalled):
+            return replace(entry, arguments=text, blob=blob)
+        return replace(entry, text=text, blob=blob)
 
     def _commit(self, look: Look, event: EventId) -> FilesChanged:
         changes = [

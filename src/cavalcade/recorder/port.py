@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -36,12 +36,15 @@ class Journal(Protocol):
 
 
 class Program(NamedTuple):
-    """What a session reader is told: `folder` is where the program was started, `home` the person's own, `started` just before it was."""
+    """What a session reader is told: `top` is the folder that is recorded, `folder` where in it the program was started, `home` the
+    person's own, `started` just before it was, `environ` what the program sees."""
 
     command: tuple[str, ...]
+    top: Path
     folder: Path
     home: Path
     started: datetime
+    environ: Mapping[str, str]
 
 
 class Said(NamedTuple):
@@ -55,6 +58,11 @@ class Session(Protocol):
     @property
     def program(self) -> str:
         """Its name, for the record: `claude`, `codex` ..."""
+        ...
+
+    @property
+    def left_out(self) -> int:
+        """Records so far that were not understood."""
         ...
 
     def news(self) -> Sequence[Said]:

@@ -53,6 +53,8 @@ class Order(NamedTuple):
 class Outcome(NamedTuple):
     """`exit_status` is negative for the signal that ended the program. `trouble` is why something could not be recorded.
 
+    Of a known `program`'s conversation `said` entries are on record, and `left_out` records of its session files were not understood.
+
     `longest_s` is the longest time from something touched to the end of its look: states that lasted shorter may be missing.
     """
 
@@ -65,6 +67,9 @@ class Outcome(NamedTuple):
     lost_looks: int
     lost_output_bytes: int
     trouble: CavalcadeError | None
+    program: str
+    said: int
+    left_out: int
 
 
 class _Scene(NamedTuple):
@@ -125,8 +130,9 @@ class Recorder:
         self, order: Order, scene: _Scene, streams: Streams, started: Callable[[Running], None]
     ) -> Outcome:
         base, backlog = scene.base, Backlog()
-        folder = (order.workspace or order.repository) / order.inside
-        program = Program(order.command, folder, order.home, self._clock.now())
+        top = order.workspace or order.repository
+        folder = top / order.inside
+        program = Program(order.command, top, folder, order.home, self._clock.now(), order.environ)
         session = self._sessions.open(program)
         await self._begin(order, base, folder, session)
         keeper = self._keeper(order.run, backlog, base.commit, base.tree)
@@ -146,6 +152,9 @@ class Recorder:
             lost_looks=keeper.lost_looks + backlog.lost_looks,
             lost_output_bytes=keeper.lost_output_bytes + backlog.lost_bytes,
             trouble=keeper.trouble,
+            program=session.program if session else "",
+            said=keeper.said,
+            left_out=session.left_out if session else 0,
         )
 
     def _keeper(self, run: RunId, backlog: Backlog, head: CommitId, tree: TreeId) -> Keeper:
