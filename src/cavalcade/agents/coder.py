@@ -8,11 +8,12 @@ from typing import NamedTuple
 from cavalcade.agents.port import Record, approved_plan
 from cavalcade.content.port import Change, ContentStore
 from cavalcade.domain.plan import SealedPlan
-from cavalcade.domain.run import JudgeEdit, ProposeEdit, ProposeTask, TaskState
+from cavalcade.domain.run import JudgeEdit, ProposeEdit, ProposeTask, RunState, TaskState
 from cavalcade.gates.config import step_config
 from cavalcade.gates.port import Gate, Question
 from cavalcade.gates.run import judge
 from cavalcade.kernel.clock import Clock
+from cavalcade.kernel.errors import Refused
 from cavalcade.kernel.ids import CommitId, RunId, TaskId, TreeId
 from cavalcade.protocol.plan import PlannedEdit
 from cavalcade.protocol.receipt import Receipt
@@ -43,9 +44,20 @@ class RecipeCoder:
             if number in mine.applied or number in mine.rejected:
                 continue
             state = await self._record.execute(run, ProposeEdit(task, attempt, sealed, number))
-            verdict = await self._judge(run, state.tasks[task], sealed, number)
-            state = await self._record.execute(run, verdict)
+            if number in state.tasks[task].open_edits:
+                state = await self._land(run, await self._judge(run, state.tasks[task], sealed, number))
         await self._record.execute(run, ProposeTask(task, attempt))
+
+    async def _land(self, run: RunId, verdict: JudgeEdit) -> RunState:
+        """Records a verdict. Where the same job was given out twice and the other one was quicker, its verdict stands."""
+        try:
+            return await self._record.execute(run, verdict)
+        except Refused:
+            state = await self._record.load(run)
+            task = state.tasks[verdict.task]
+            if task.attempt == verdict.attempt and verdict.edit in (*task.applied, *task.rejected):
+                return state
+            raise
 
     async def _judge(self, run: RunId, task: TaskState, sealed: SealedPlan, number: int) -> JudgeEdit:
         edit = sealed.edit(number)

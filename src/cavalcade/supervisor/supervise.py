@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from cavalcade.bus.port import Bus
+from cavalcade.bus.port import Bus, Outcome
 from cavalcade.content.port import ContentStore
 from cavalcade.domain.run import (
     AwaitProgram,
@@ -88,40 +89,64 @@ class Supervisor:
             closed.cancel()
 
     async def _drive(self, run: RunId, closed: asyncio.Task[RunState]) -> RunState:
-        under_way = 0
+        # By key, since the bus may tell the same outcome twice.
+        under_way: set[str] = set()
         while True:
             state = await self._runs.load(run)
             effects = pending(state)
             if state.closed or any(isinstance(effect, WaitForHuman | AwaitProgram) for effect in effects):
                 return state
             for effect in effects:
-                job = await self.carry_out(run, state, effect)
-                under_way += 0 if job is None else await self._bus.offer(job)
-            if under_way:
-                await self._next_outcome(run, closed)
-                under_way -= 1
+                if (job := await self._carry_out_if_owed(run, state, effect)) is not None:
+                    await self._bus.offer(job)
+                    under_way.add(job.key)
+            if under_way and (outcome := await self._next_outcome(closed)) is not None:
+                under_way.discard(outcome.job.key)
+                await self._take_note(run, outcome)
 
-    async def _next_outcome(self, run: RunId, closed: asyncio.Task[RunState]) -> None:
-        """Waits for a job to end, but no longer than the run is open: who aborts doesn't wait for a test suite."""
+    async def _carry_out_if_owed(self, run: RunId, state: RunState, effect: Effect) -> Job | None:
+        """As `carry_out`; nothing when somebody else did it, or ended the run, while it was on its way. Raises Refused otherwise."""
+        try:
+            return await self.carry_out(run, state, effect)
+        except Refused:
+            if effect in pending(await self._runs.load(run)):
+                raise
+            return None
+
+    async def _next_outcome(self, closed: asyncio.Task[RunState]) -> Outcome | None:
+        """Waits for a job to end, but no longer than the run is open: who aborts doesn't wait for a test suite.
+
+        Raises what keeps it from knowing whether the run is open.
+        """
         ended = asyncio.create_task(self._bus.outcome())
         await asyncio.wait({ended, closed}, return_when=asyncio.FIRST_COMPLETED)
-        if not ended.done():
-            ended.cancel()
+        if ended.done():
+            return ended.result()
+        ended.cancel()
+        closed.result()
+        return None
+
+    async def _take_note(self, run: RunId, outcome: Outcome) -> None:
+        """Nothing, where a person ended the run, or asked for something else, while the job was under way."""
+        error, job = outcome.error, outcome.job
+        if error is None:
             return
-        outcome = ended.result()
-        match outcome.error:
-            case None:
+        state = await self._runs.load(run)
+        owed = any(job_of(run, effect) == job for effect in pending(state))
+        match error:
+            case Refused() | UsageError() if not owed:
                 return
-            case Refused() if not await self._is_owed(run, outcome.job):
-                return  # a person ended the run, or asked for something else, while the job was under way
-            case UsageError() as error:
-                await self._runs.execute(run, Fail(problem_of(error)))
-            case error:
+            case UsageError():
+                await self._fail(run, error, job)
+            case _:
                 raise error
 
-    async def _is_owed(self, run: RunId, job: Job) -> bool:
-        state = await self._runs.load(run)
-        return any(job_of(run, effect) == job for effect in pending(state))
+    async def _fail(self, run: RunId, error: UsageError, job: Job) -> None:
+        try:
+            await self._runs.execute(run, Fail(problem_of(error), job.round))
+        except Refused:
+            if job in map(partial(job_of, run), pending(await self._runs.load(run))):
+                raise
 
     async def carry_out(self, run: RunId, state: RunState, effect: Effect) -> Job | None:
         """Does the supervisor's own part of an effect; the work that is left for a worker."""

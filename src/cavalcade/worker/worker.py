@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cavalcade.agents.coder import RecipeCoder
 from cavalcade.bus.port import Bus, Outcome
-from cavalcade.domain.run import RunState
-from cavalcade.gates.defaults import edit_gates
+from cavalcade.domain.run import RunState, TaskState
+from cavalcade.kernel.errors import Refused
 from cavalcade.protocol.job import Job
 from cavalcade.worker.exploring import explore
 from cavalcade.worker.planning import make_plan
@@ -39,11 +39,20 @@ class Worker:
             case "task":
                 await self._coder(state).work(job.run, job.task, job.attempt)
             case "verify":
-                await record.execute(job.run, await verify(self._shop, state, job.run, state.tasks[job.task]))
+                await record.execute(job.run, await verify(self._shop, state, job.run, _task_of(state, job)))
             case "explore":
                 history = await record.history(job.run)
-                await record.execute(job.run, explore(self._shop, state, state.tasks[job.task], history))
+                await record.execute(job.run, explore(self._shop, state, _task_of(state, job), history))
 
     def _coder(self, state: RunState) -> RecipeCoder:
         content = self._shop.content_of(state)
-        return RecipeCoder(self._shop.record, content, edit_gates(), self._shop.clock)
+        return RecipeCoder(self._shop.record, content, self._shop.edit_gates(), self._shop.clock)
+
+
+def _task_of(state: RunState, job: Job) -> TaskState:
+    """The task in the attempt that the job is for. Raises Refused for a job that comes late: another attempt has begun."""
+    task = state.tasks.get(job.task)
+    if task is None or task.attempt != job.attempt:
+        present = f"in attempt {task.attempt}" if task else "not in the plan"
+        raise Refused(f"the job is for attempt {job.attempt} of task {job.task}, which is {present}")
+    return task

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cavalcade.agents.port import Record
 from cavalcade.content.port import ContentStore
 from cavalcade.domain.run import RunState
+from cavalcade.gates.defaults import edit_gates
+from cavalcade.gates.port import Gate
 from cavalcade.kernel.clock import Clock
 from cavalcade.sandbox.scratch import Janitor
 from cavalcade.worker.project_tests import Tests
@@ -16,7 +18,7 @@ from cavalcade.worker.project_tests import Tests
 
 @dataclass(frozen=True)
 class Workshop:
-    """`workspace` is the run's folder for scratch copies."""
+    """`workspace` is the run's folder for scratch copies; without `index_cache` what the index learns stays in memory."""
 
     record: Record
     content_of: Callable[[RunState], ContentStore]
@@ -24,4 +26,6 @@ class Workshop:
     tests: Tests
     workspace: Path
     janitor: Janitor
-    index_cache: Path
+    index_cache: Path | None
+    edit_gates: Callable[[], Sequence[Gate]] = edit_gates
+    """What judges every single edit."""

@@ -73,7 +73,10 @@ class Abort(NamedTuple):
 
 
 class Fail(NamedTuple):
+    """`round` is that of the plan that can't be made; 0 when the problem is another."""
+
     problem: Problem
+    round: int = 0
 
 
 class StartTask(NamedTuple):
