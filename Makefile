@@ -31,8 +31,12 @@ test: setup      ## all tests; a part of them: make test ARGS="tests/unit -k pla
 	@bash scripts/need.sh
 	@$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
 
-soak: setup      ## ten minutes of processes killed while they write to one ledger; longer: make soak ARGS="--minutes 60"
+simulate: setup  ## the whole system under one virtual clock, seed by seed: make simulate SEEDS=1000 FIRST=1 TRACE=
+	@$(PY) -m cavalcade.testing.simulate --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),1) $(if $(TRACE),--trace) $(ARGS)
+
+soak: setup      ## ten minutes of processes killed while they write to one ledger (longer: ARGS="--minutes 60"), then 100,000 simulated seeds
 	@$(PY) tests/faults/ledger_soak.py $(ARGS)
+	@$(PY) -m cavalcade.testing.simulate --seeds $(or $(SEEDS),100000) --first $(or $(FIRST),1)
 
 check: setup     ## format, lint, types, contracts
 	@.venv/bin/ruff format --check src tests bench scripts
@@ -64,4 +68,4 @@ lock: | $(UV)    ## resolve the dependencies again
 reference: setup ## write docs/cli.md again from the command tree
 	@$(PY) scripts/cli_reference.py > docs/cli.md
 
-.PHONY: help setup demo test soak check format bench lock reference
+.PHONY: help setup demo test simulate soak check format bench lock reference

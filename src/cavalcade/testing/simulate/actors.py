@@ -145,7 +145,7 @@ class Person:
 
     async def _act(self, state: RunState) -> None:
         drawn = 1.0 if self._parts.world.calm or not self._meddles else self._chance.random()
-        if drawn < 0.06:
+        if drawn < 0.04:
             self._process.say("aborts")
             self._parts.aborted.add(self._run)
             self._parts.world.covered[f"abort while {state.phase}"] += 1

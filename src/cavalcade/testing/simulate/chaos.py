@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from cavalcade.domain.run.state import CLOSED
 from cavalcade.kernel.ids import RunId
 from cavalcade.testing.simulate.actors import Parts, drives
 from cavalcade.testing.simulate.world import Process
 
 FAULTS_S = (2.0, 12.0)
 """How long the world is against everybody, at the least and at the most."""
-_PAUSE_S = (0.1, 1.2)
-"""Between two faults."""
+_PAUSES_S = ((0.02, 0.3), (0.1, 1.2), (0.5, 3.0))
+"""Between two faults, at the least and at the most, in seeds of different haste."""
 
 
 class Chaos:
@@ -39,24 +40,28 @@ class Chaos:
         }
         share = self._chance.choice((0.15, 0.3, 0.6))
         self._kinds = [fault for fault in known.values() if self._chance.random() < share]
+        self._pause_s = self._chance.choice(_PAUSES_S)
         self._begin()
 
     def _begin(self) -> None:
         """What goes on all the time in this seed."""
         broker = self._parts.broker
-        broker.twice = self._chance.choice((0.0, 0.0, 0.1, 0.4))
+        broker.twice = self._chance.choice((0.0, 0.1, 0.3, 0.6))
         broker.shuffled = self._chance.choice((0.0, 0.0, 0.1, 0.5))
         self._parts.disk.dying = self._chance.choice((0.0, 0.0, 0.0, 0.01, 0.04))
 
     async def rage(self) -> None:
         """Until it is enough; afterwards everything works again and stays so."""
         end_s = self._world.loop.now_s + self._chance.uniform(*FAULTS_S)
-        while self._kinds and self._world.loop.now_s < end_s:
-            await self._sleep(*_PAUSE_S)
+        while self._kinds and self._world.loop.now_s < end_s and not self._all_ended():
+            await self._sleep(*self._pause_s)
             result = self._chance.choice(self._kinds)()
             if result is not None:
                 await result
         self._calm()
+
+    def _all_ended(self) -> bool:
+        return all(self._phase(run) in CLOSED for run in self._runs)
 
     def _calm(self) -> None:
         network = self._parts.network
@@ -122,6 +127,8 @@ class Chaos:
         self._hit("ledger power loss")
         self._parts.network.down_until_s["ledger"] = self._world.loop.now_s + self._chance.uniform(0.1, 2.0)
         await self._parts.store.power_loss()
+        for text in await self._parts.store.lost():
+            self._world.violated(text)
 
     def _content_full(self) -> None:
         self._parts.disk.full = True

@@ -113,9 +113,11 @@ class Store:
         """Who waits for an answer gets none. What was durable still is."""
         self.losses += 1
 
-    def rewound(self, to: int) -> None:
-        """For a store that forgets: positions beyond `to` will be given anew."""
-        self._known = to
+    async def lost(self) -> list[str]:
+        """What somebody was told is recorded, and isn't where it was."""
+        there = {each.position: each.hash for each in await self.ledger.read()}
+        gone = [position for position, digest in self.acknowledged if there.get(position) != digest]
+        return [f"what is acknowledged stays: position {gone[0]} is gone or another, of {len(gone)}"] if gone else []
 
 
 class LedgerEnd:

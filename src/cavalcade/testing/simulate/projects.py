@@ -51,7 +51,7 @@ class Shape:
     def propose(self, content: ContentStore, state: RunState, plan_round: int) -> ProposePlan:
         """Raises RecipeRefused for an objective that can't be carried out."""
         chance = random.Random(f"plan of {state.objective}")
-        if chance.random() < 0.04:
+        if chance.random() < 0.03:
             raise RecipeRefused("nothing is left to change")
         plan = _Planning(content, self.files, chance).plan(state)
         sealed, data = seal(plan)
@@ -91,7 +91,7 @@ class _Planning:
         residual: list[int] = []
         for _ in range(self._chance.choice((1, 1, 2))):
             self._edit(number)
-        if self._chance.random() < 0.3:
+        if self._chance.random() < 0.45:
             residual = self._broken(number)
         if count > 1 and self._chance.random() < 0.5:
             line = 1 + 4 * (number - 1)

@@ -151,17 +151,8 @@ class Simulation:
         verification = await self.store.ledger.verify()
         if verification.bad_position is not None:
             found.append(f"the chain holds together: position {verification.bad_position}: {verification.problem}")
-        found.extend(await self.lost())
+        found.extend(await self.store.lost())
         return found
-
-    async def lost(self) -> list[str]:
-        """What somebody was told is recorded, and isn't where it was."""
-        there = {each.position: each.hash for each in await self.store.ledger.read()}
-        return [
-            f"what is acknowledged stays: position {position} is gone or another"
-            for position, digest in self.store.acknowledged
-            if there.get(position) != digest
-        ][:3]
 
     def _different(self, state: RunState) -> Iterator[str]:
         """A run that nobody ended before its time comes to the same result as in peace."""

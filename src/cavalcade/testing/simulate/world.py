@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, cast, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from cavalcade.kernel.errors import CavalcadeError
 from cavalcade.protocol.job import Job
