@@ -7,6 +7,7 @@ the same pair, conflicts that nobody hears of.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,21 +15,32 @@ import pytest
 from projects import git
 
 from cavalcade.content.git import GitContentStore
+from cavalcade.content.port import ContentStore
 from cavalcade.domain.divergence import ProjectState, branch_of
 from cavalcade.gates.references import ReferencesGate
 from cavalcade.gates.syntax import SyntaxGate
 from cavalcade.kernel.errors import ContentError, NotRecorded, Refused, UsageError
-from cavalcade.kernel.ids import CommitId, RunId
+from cavalcade.kernel.ids import CommitId, RunId, project_stream
 from cavalcade.ledger.memory import MemoryLedger
+from cavalcade.ledger.port import Ledger
 from cavalcade.protocol.events import ConflictFound, DivergenceMerged
 from cavalcade.supervisor.project_stream import ProjectStream
-from cavalcade.supervisor.reconcile import Reconciler, conflict_named, write_sides
+from cavalcade.supervisor.reconcile import Publisher, Reconciler, conflict_named, write_sides
 from cavalcade.supervisor.runs import RunService
 from cavalcade.testing.clock import FakeClock, SeededEntropy
+from cavalcade.testing.crashing import CrashingContent, CrashingLedger, Fuse
 from cavalcade.testing.whole_runs import WholeRuns, a_repository
 
 SHOP = "def total(items):\n    return sum(items)\n\n\nTAX = 1\n\n\ndef label(item):\n    return str(item)\n"
 FILES = {"shop.py": SHOP, "till.py": "from shop import total\n\n\ndef pay(items):\n    return total(items)\n"}
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing may catch it."""
+
+
+def end() -> None:
+    raise Killed
 
 
 class Installation(NamedTuple):
@@ -38,6 +50,27 @@ class Installation(NamedTuple):
     reconciler: Reconciler
     ledger: MemoryLedger
     branches: dict[str, CommitId]
+
+    def killed_at(self, limit: int) -> tuple[Reconciler, Fuse]:
+        """The same, ended at the `limit`-th crossing of a write: before and after each to ledger, content and repository."""
+        fuse = Fuse(limit, end=end)
+        ledger, content = CrashingLedger(self.ledger, fuse), CrashingContent(self.work.content, fuse)
+
+        def publish(branch: str, commit: CommitId) -> None:
+            fuse()
+            self.branches[branch] = commit
+            fuse()
+
+        return self._reconciler(ledger, content, publish), fuse
+
+    def afresh(self) -> Reconciler:
+        return self._reconciler(self.ledger, self.work.content, self.branches.__setitem__)
+
+    def _reconciler(self, ledger: Ledger, content: ContentStore, publish: Publisher) -> Reconciler:
+        clock, entropy = self.work.clock, SeededEntropy(9)
+        runs, stream = RunService(ledger, clock, entropy), ProjectStream(ledger, clock, entropy)
+        gates = (SyntaxGate(), ReferencesGate())
+        return Reconciler(self.work.project, ledger, runs, stream, content, gates, clock, publish)
 
     async def learn_from(self, other: Installation) -> None:
         for origin in await other.ledger.heads():
@@ -282,3 +315,30 @@ async def test_an_unknown_conflict_is_answered_with_those_that_are(here: Install
         conflict_named(ProjectState(), "")
     with pytest.raises(UsageError, match="no conflict"):
         await here.reconciler.resolve("nope", "ours", "ada")
+
+
+@pytest.mark.parametrize("theirs", [SHOP.replace("str(", "repr("), TAXED_MORE], ids=["merged", "in conflict"])
+async def test_killed_at_any_write_it_is_done_once_when_it_is_done_again(tmp_path: Path, theirs: str) -> None:
+    """Enumerated: every write of a merge, and of a conflict and its resolution."""
+    reference = await settled(tmp_path / "undisturbed", theirs, 0)
+    crossings = reference[-1]
+    assert crossings >= 6
+    for limit in range(1, crossings + 1):
+        assert (await settled(tmp_path / str(limit), theirs, limit))[:-1] == reference[:-1], (
+            f"killed at crossing {limit}"
+        )
+
+
+async def settled(folder: Path, theirs: str, limit: int) -> tuple[object, dict[str, CommitId], int]:
+    """What is on record and which branches there are, when it was killed at `limit` and done again; the crossings of all."""
+    here, there = an_installation(folder, "here", 1), an_installation(folder, "there", 2)
+    await apart(here, there, {"shop.py": TAXED}, {"shop.py": theirs})
+    dying, fuse = here.killed_at(limit)
+    for reconciler in (dying, here.afresh()):
+        with suppress(Killed):
+            await reconciler.reconcile()
+            for conflict in (await reconciler.state()).open_conflicts():
+                await reconciler.resolve(conflict.conflict, "ours", "ada")
+    state = await here.afresh().state()
+    told = [recorded.event.type for recorded in await here.ledger.read(stream=project_stream(here.work.project))]
+    return (told, state.merged, state.conflicts, state.resolved), here.branches, fuse.crossed
