@@ -17,6 +17,7 @@ from pathlib import Path
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.errors import SandboxUnavailable, UsageError
 from cavalcade.sandbox import seccomp
+from cavalcade.sandbox.cgroups import Groups
 from cavalcade.sandbox.guest import (
     HOME,
     SETTINGS,
@@ -33,6 +34,8 @@ from cavalcade.sandbox.usage import FolderUse
 from cavalcade.sandbox.watch import Growth, Line, Outcome, Watch
 from cavalcade.sandbox.watched import Watched
 
+_OWN = 2
+"""Processes of the sandbox itself: monitor and init."""
 _TEMPORARY = ("/tmp", "/dev/shm", HOME)
 _INIT = ("/bin/sh", "-c", '"$@"; exit $?', "init")
 """Process 1 inside: waits for the command, reaps orphans; when it exits the kernel kills all that is left, and only then does
@@ -74,8 +77,8 @@ class Bubblewrap(Watched):
 
     name = "bubblewrap"
 
-    def __init__(self, tools: Tools, clock: Clock) -> None:
-        self._tools, self._clock = tools, clock
+    def __init__(self, tools: Tools, clock: Clock, groups: Groups | None = None) -> None:
+        self._tools, self._clock, self._groups = tools, clock, groups
         self._filter = seccomp.program(os.uname().machine)
 
     def describe(self) -> dict[str, str]:
@@ -84,6 +87,7 @@ class Bubblewrap(Watched):
             "version": self._tools.version,
             "kernel": os.uname().release,
             "identity": "unprivileged uid" if os.geteuid() == 0 else "user namespace",
+            "limits": "kernel groups and a watcher" if self._groups else "a watcher",
             "contains": "files, network, processes, system calls, memory, CPU, disk, output, wall-clock time",
         }
 
@@ -91,7 +95,7 @@ class Bubblewrap(Watched):
         """In a thread of its own, from first to last."""
         identity = guest_identity()
         folders = (command.workspace, command.results) if command.results else (command.workspace,)
-        base = sum((hand_over(folder, identity) for folder in folders), FolderUse())
+        base = sum((hand_over(folder, identity, limits.file_bytes) for folder in folders), FolderUse())
         with ExitStack() as stack:
             growth = Growth(folders, base, limits, self._clock)
             stack.callback(growth.close)
@@ -108,7 +112,10 @@ class Bubblewrap(Watched):
             launcher = (*self._launcher(limits, identity), *_ENTER, str(WORK / inside(command.cwd)))
             argv = [self._tools.bwrap, "--args", str(arguments), "--", *launcher, *command.argv]
             stdin = stack.enter_context(memory_file(command.stdin))
-            watch = Watch(limits, growth, self._clock, line, _TEMPORARY, own=2)  # monitor and init
+            # A process fewer than the watcher kills at: so the kernel counts the attempt. Files in temporary folders are memory to it.
+            memory_bytes, processes = limits.memory_bytes + sum(_temporary_sizes(limits)), limits.processes + _OWN - 1
+            group = stack.enter_context(self._groups.group(memory_bytes, processes)) if self._groups else None
+            watch = Watch(limits, growth, self._clock, line, _TEMPORARY, own=_OWN, group=group)
             return watch.run(argv, stdin, (*data.values(), arguments), status, status_end)
 
     def _options(self, command: Command, limits: Limits, identity: Identity, data: Mapping[str, int]) -> Iterator[str]:
@@ -142,8 +149,8 @@ class Bubblewrap(Watched):
             "/etc/group",
         )
         yield from ("--ro-bind-data", str(data["hosts"]), "/etc/hosts", "--proc", "/proc", "--dev", "/dev")
-        for folder, size in zip(_TEMPORARY, (limits.disk_bytes, limits.memory_bytes // 4, 64 << 20), strict=True):
-            yield from ("--perms", "1777", "--size", str(max(size, 1 << 20)), "--tmpfs", folder)
+        for folder, size in zip(_TEMPORARY, _temporary_sizes(limits), strict=True):
+            yield from ("--perms", "1777", "--size", str(size), "--tmpfs", folder)
         yield from _readable(command.readable)
         yield from ("--bind", str(command.workspace), str(WORK))
         if command.results:
@@ -172,6 +179,10 @@ class Bubblewrap(Watched):
             ids = ["--reuid", str(identity.uid), "--regid", str(identity.gid), "--clear-groups"]
             argv += [self._tools.setpriv, *ids, "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"]
         return argv
+
+
+def _temporary_sizes(limits: Limits) -> tuple[int, ...]:
+    return tuple(max(size, 1 << 20) for size in (limits.disk_bytes, limits.memory_bytes // 4, 64 << 20))
 
 
 def _system() -> Iterator[str]:

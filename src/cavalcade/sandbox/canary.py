@@ -24,6 +24,7 @@ from cavalcade.kernel.entropy import Entropy
 from cavalcade.kernel.errors import SandboxUnavailable
 from cavalcade.sandbox import canary_guest
 from cavalcade.sandbox.bubblewrap import Bubblewrap, Tools, find_tools
+from cavalcade.sandbox.cgroups import find_groups
 from cavalcade.sandbox.interpreter import interpreter_roots
 from cavalcade.sandbox.port import Command, Limits, Result, Sandbox
 from cavalcade.sandbox.scratch import discard
@@ -55,7 +56,7 @@ async def open_sandbox(
     """
     tools = find_tools(search_path)
     tools = replace(tools, version=_version(tools.bwrap))
-    sandbox = Bubblewrap(tools, clock)
+    sandbox = Bubblewrap(tools, clock, find_groups())
     key = _key(tools, python)
     if _cached(cache) == key:
         return sandbox

@@ -74,8 +74,8 @@ def inside(cwd: str) -> PurePosixPath:
     return path
 
 
-def hand_over(workspace: Path, identity: Identity) -> FolderUse:
-    """Measures the workspace and, where the guest is another user, gives it to them."""
+def hand_over(workspace: Path, identity: Identity, large_bytes: int = 1 << 62) -> FolderUse:
+    """Measures the workspace and, where the guest is another user, gives it to them. `large_bytes` as in `folder_use`."""
 
     def give(name: str, folder: int, info: os.stat_result) -> None:
         shared = info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode)
@@ -83,7 +83,7 @@ def hand_over(workspace: Path, identity: Identity) -> FolderUse:
             os.chown(name, identity.uid, identity.gid, dir_fd=folder, follow_symlinks=False)
 
     try:
-        base = folder_use(workspace, give if identity.drop else None)
+        base = folder_use(workspace, give if identity.drop else None, large_bytes=large_bytes)
         if identity.drop:
             os.chown(workspace, identity.uid, identity.gid, follow_symlinks=False)
     except OSError as exc:

@@ -57,6 +57,17 @@ def proportional_bytes(pids: tuple[int, ...]) -> int:
     return total
 
 
+def descriptors(pids: tuple[int, ...]) -> int:
+    """The most that one of the processes has open; 0 before Linux 6.2, which doesn't tell it at a glance."""
+    most = 0
+    for pid in pids:
+        try:
+            most = max(most, os.stat(f"/proc/{pid}/fd").st_size)
+        except OSError:
+            continue
+    return most
+
+
 def unlinked_bytes(pids: tuple[int, ...], device: int) -> int:
     """Space on `device` held by files that have no name any more but are open in one of the processes."""
     sizes: dict[int, int] = {}
@@ -112,25 +123,31 @@ def _read(path: str) -> bytes:
 
 @dataclass(frozen=True)
 class FolderUse:
-    """`unreadable` folders could not be listed, so what is in them is not counted."""
+    """`unreadable` folders could not be listed, so what is in them is not counted. `large` files hold at least as much as was asked."""
 
     size_bytes: int = 0
     files: int = 0
     unreadable: int = 0
+    large: int = 0
 
     def __add__(self, other: FolderUse) -> FolderUse:
         return FolderUse(
-            self.size_bytes + other.size_bytes, self.files + other.files, self.unreadable + other.unreadable
+            self.size_bytes + other.size_bytes,
+            self.files + other.files,
+            self.unreadable + other.unreadable,
+            self.large + other.large,
         )
 
 
-def folder_use(folder: Path, visit: Callable[[str, int, os.stat_result], None] | None = None) -> FolderUse:
+def folder_use(
+    folder: Path, visit: Callable[[str, int, os.stat_result], None] | None = None, *, large_bytes: int = 1 << 62
+) -> FolderUse:
     """Allocated bytes and number of entries below `folder`, never following a symbolic link, also while it is changed.
 
     `visit` gets each entry's name, the open descriptor of the folder it is in, and its stat.
     Raises OSError when `folder` itself can't be opened.
     """
-    size, files, unreadable = 0, 0, 0
+    size, files, unreadable, large = 0, 0, 0, 0
     top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     levels: list[tuple[int, Iterator[os.DirEntry[str]]]] = []
     try:
@@ -147,6 +164,7 @@ def folder_use(folder: Path, visit: Callable[[str, int, os.stat_result], None] |
                     visit(entry.name, level, info)
                 files += 1
                 size += info.st_blocks * 512
+                large += info.st_blocks * 512 >= large_bytes
                 if entry.is_dir(follow_symlinks=False):
                     inner = _enter(entry.name, level) if len(levels) < _DEEPEST else None
                     unreadable += inner is None
@@ -154,7 +172,7 @@ def folder_use(folder: Path, visit: Callable[[str, int, os.stat_result], None] |
                         levels.append((inner, _entries(inner)))
             except FileNotFoundError:
                 continue
-        return FolderUse(size, files, unreadable)
+        return FolderUse(size, files, unreadable, large)
     finally:
         for level, _ in levels:
             os.close(level)

@@ -21,9 +21,11 @@ from typing import IO, Any, cast
 
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.errors import SandboxUnavailable
-from cavalcade.sandbox.port import Channel, Hit, Limits
+from cavalcade.sandbox.cgroups import Group
+from cavalcade.sandbox.port import Channel, Hit, Limits, Met
 from cavalcade.sandbox.usage import (
     FolderUse,
+    descriptors,
     folder_use,
     parent_of,
     process_use,
@@ -58,6 +60,7 @@ class Outcome:
     stderr: bytes
     duration_s: float
     peak_rss_bytes: int
+    met: tuple[Met, ...] = ()
 
 
 class Growth:
@@ -72,6 +75,8 @@ class Growth:
         self._nodes_at_start = self._free_nodes()
         self._grown = 0
         self._due_s = 0.0
+        self.file_size_met = False
+        """Whether a file as large as one may be was seen that was not there before."""
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -86,11 +91,13 @@ class Growth:
     def at_end(self) -> Hit:
         """Between the last look and the end: a walk only when the disk has lost enough for a limit to be passed."""
         lost, nodes = self._free_at_start - self._free(), self._nodes_at_start - self._free_nodes()
-        return self.measure(()) if lost > self._limits.disk_bytes or nodes > self._limits.files else ""
+        least = min(self._limits.disk_bytes, self._limits.file_bytes - 1)
+        return self.measure(()) if lost > least or nodes > self._limits.files else ""
 
     def measure(self, pids: tuple[int, ...]) -> Hit:
         begun_s, free = self._clock.monotonic_s(), self._free()
         use = sum((self._walk(folder) for folder in self._folders), FolderUse())
+        self.file_size_met = self.file_size_met or use.large > self._base.large
         grown = use.size_bytes - self._base.size_bytes
         lost = self._free_at_start - free
         if lost > self._limits.disk_bytes:
@@ -104,10 +111,9 @@ class Growth:
             return "disk"
         return "files" if use.files - self._base.files > self._limits.files else ""
 
-    @staticmethod
-    def _walk(folder: Path) -> FolderUse:
+    def _walk(self, folder: Path) -> FolderUse:
         try:
-            return folder_use(folder)
+            return folder_use(folder, large_bytes=self._limits.file_bytes)
         except OSError:  # the guest may lock its own folder
             return FolderUse(unreadable=1)
 
@@ -123,13 +129,23 @@ class Watch:
     """One command from start to end. `run` blocks."""
 
     def __init__(
-        self, limits: Limits, growth: Growth, clock: Clock, line: Line, temporary: Sequence[str] = (), *, own: int
+        self,
+        limits: Limits,
+        growth: Growth,
+        clock: Clock,
+        line: Line,
+        temporary: Sequence[str] = (),
+        *,
+        own: int,
+        group: Group | None = None,
     ) -> None:
         """`temporary` are folders inside the sandbox, each a file system of its own, whose files count too.
 
         `own` is how many of the processes are the sandbox's: the one that is started, and what comes before the command.
+        `group` holds them all.
         """
-        self._own = own
+        self._own, self._group = own, group
+        self._met: set[Met] = set()
         self._limits, self._growth, self._clock, self._cancel = limits, growth, clock, line.cancel
         self._temporary, self._told = temporary, line.told
         self._channels: dict[int, Channel] = {}
@@ -145,9 +161,10 @@ class Watch:
 
     def run(self, argv: Sequence[str], stdin: int, pass_fds: Sequence[int], status: int, status_end: int) -> Outcome:
         """Starts the sandbox with `argv`. `status` and `status_end` are the pipe it reports on as bubblewrap does; the latter is closed."""
+        joining = self._group.joining() if self._group else ()
         try:
             process = subprocess.Popen(
-                argv,
+                (*joining, *argv),
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -252,6 +269,10 @@ class Watch:
             return "memory"
         if use.tasks - self._own >= limits.processes:
             return "processes"
+        if self._group and (stopped := self._group.hit()):
+            return stopped
+        if descriptors(use.pids[self._own :]) >= limits.open_files:
+            self._met.add("open_files")
         if self._temporary_files(use.pids[self._own :]) > limits.files:
             return "files"
         return self._growth.over(use.pids)
@@ -301,12 +322,20 @@ class Watch:
 
     def _outcome(self, out: int, err: int) -> Outcome:
         code = self._report().get("exit-code")
+        hit = self._doomed or ("" if self._cancelled else self._at_end())
+        if self._growth.file_size_met:
+            self._met.add("file_size")
         return Outcome(
             status=code if isinstance(code, int) and not self._killed else None,
-            hit=self._doomed or ("" if self._cancelled else self._growth.at_end()),
+            hit=hit,
             cancelled=self._cancelled,
             stdout=bytes(self._output[out]),
             stderr=bytes(self._output[err]),
             duration_s=self._clock.monotonic_s() - self._begun_s,
             peak_rss_bytes=self._peak,
+            met=tuple(sorted(self._met)),
         )
+
+    def _at_end(self) -> Hit:
+        """What happened between the last look and the end."""
+        return (self._group.hit() if self._group else "") or self._growth.at_end()

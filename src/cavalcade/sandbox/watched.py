@@ -57,6 +57,7 @@ class Watched(ABC):
             stderr=outcome.stderr,
             duration_s=outcome.duration_s,
             peak_rss_bytes=outcome.peak_rss_bytes,
+            met=outcome.met,
         )
 
 
