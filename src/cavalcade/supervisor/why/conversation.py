@@ -61,9 +61,11 @@ def _call_for(
 ) -> tuple[Recorded, e.ToolCalled] | None:
     """The call that names the file, nearest before the change; where a program tells of calls when they are done, nearest after it.
 
-    A call of the next prompt is not asked.
+    A call whose text has the path, such as a shell's command, will do where none names it as a file's. A call of the next prompt is
+    not asked.
     """
     calls = [(r, p) for r, p in said if isinstance(p, e.ToolCalled) and path in p.paths]
+    calls = calls or [(r, p) for r, p in said if isinstance(p, e.ToolCalled) and path in p.arguments]
     before = [call for call in calls if call[0].event.time <= at]
     if before:
         return before[-1]
