@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import select
 import signal
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from cavalcade.sandbox.port import Hit
 
 ROOT = Path("/sys/fs/cgroup")
 _PREFIX = "cavalcade-"
+_DYING_S = 1.0
 _count = itertools.count()
 
 
@@ -130,10 +132,15 @@ def _candidates(root: Path, own: Path) -> Iterator[Groups]:
 
 
 def _remove(folder: Path) -> None:
-    """A group that can't be removed now is by the next sweep."""
+    """Ends what is in the group. One that can't be removed then is by the next sweep."""
     for pid in _text(folder / "cgroup.procs").split():
         with contextlib.suppress(ProcessLookupError):
-            os.kill(int(pid), signal.SIGKILL)
+            process = os.pidfd_open(int(pid))
+            try:
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+                select.select([process], [], [], _DYING_S)
+            finally:
+                os.close(process)
     with contextlib.suppress(OSError):
         folder.rmdir()
 
