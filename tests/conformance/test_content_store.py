@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cavalcade.content.git import GitContentStore
-from cavalcade.content.port import Change, ContentStore, Entry
+from cavalcade.content.port import Change, ContentStore, Entry, FileMove, LineOrigin
 from cavalcade.content.trees import EMPTY_TREE
 from cavalcade.kernel.errors import ContentError, ObjectMissing, VersionConflict
 from cavalcade.kernel.ids import BlobId, CommitId, TreeId
@@ -566,6 +566,19 @@ class TestBlame:
             second,
             third,
         ]
+
+    def test_one_line_is_traced_with_the_moves_of_its_file(self, store: ContentStore) -> None:
+        first = commit(store, {"old": TEXT, "other": "x"})
+        second = commit(store, {"old": None, "new/name": replaced(TEXT, 2, "two\n")}, first)
+        third = commit(store, {"new/name": None, "newer": "0\n" + replaced(TEXT, 2, "two\n")}, second)
+        there, back = FileMove(second, "old", "new/name"), FileMove(third, "new/name", "newer")
+        assert store.trace(third, "newer", 1) == LineOrigin(third, "newer", 1)
+        assert store.trace(third, "newer", 2) == LineOrigin(first, "old", 1, (there, back))
+        assert store.trace(third, "newer", 3) == LineOrigin(second, "new/name", 2, (back,))
+        assert store.trace(third, "newer", 2, stop=second) == LineOrigin(second, "new/name", 1, (back,))
+        for path, line in (("newer", 0), ("newer", 99), ("old", 1)):
+            with pytest.raises(ContentError):
+                store.trace(third, path, line)
 
     def test_a_file_that_is_not_there_is_refused(self, store: ContentStore) -> None:
         made = commit(store, {"a/b": "x"})

@@ -194,35 +194,82 @@ def test_a_line_of_a_fork_names_the_run_in_which_it_was_made(shop: Project) -> N
     assert shared["through"] == fork
 
 
-def test_results_brought_together_by_cavalcade_are_followed_to_both_sides_on_another_installation(
-    tmp_path: Path,
-) -> None:
+@pytest.fixture
+def sides(tmp_path: Path) -> tuple[Project, Project]:
+    """Ada's and Bob's: Bob's record began with a copy of Ada's."""
     (tmp_path / "ada").mkdir()
     (tmp_path / "bob").mkdir()
     ada = a_project(tmp_path / "ada", FILES)
     git(tmp_path / "bob", "clone", "-q", str(ada.folder), "shop")
     bob = Project((tmp_path / "bob" / "shop").resolve(), (tmp_path / "bob" / "home").resolve())
-
-    def take_over(source: Project, target: Project, file: str) -> None:
-        assert source("ledger", "export", str(tmp_path / file)).status == 0
-        said = target("ledger", "import", str(tmp_path / file), "--repo", f"{source.folder}={target.folder}")
-        assert said.status == 0, said
-
     done(ada, "rename shop.prices:FIRST to BEGINNING")
-    take_over(ada, bob, "first")
+    take_over(ada, bob)
+    return ada, bob
+
+
+def take_over(source: Project, target: Project) -> None:
+    file = target.folder.parent / f"record-{len(list(target.folder.parent.iterdir()))}"
+    assert source("ledger", "export", str(file)).status == 0
+    said = target("ledger", "import", str(file), "--repo", f"{source.folder}={target.folder}")
+    assert said.status == 0, said
+
+
+def test_results_brought_together_are_followed_to_both_sides(sides: tuple[Project, Project]) -> None:
+    ada, bob = sides
     one = done(ada, "rename shop.prices:total to sum_prices")
     other = done(bob, "rename shop.prices:NOTHING to EMPTY")
-    take_over(bob, ada, "second")
+    take_over(bob, ada)
     branches = [name for name in ada.branches() if name.startswith("cavalcade/x")]
     texts = {name: ada.git("show", f"{name}:shop/prices.py") for name in branches}
     (both,) = [name for name, text in texts.items() if "sum_prices" in text and "EMPTY" in text]
     ada.git("merge", "-q", both)
     assert why(ada, "shop/prices.py:4")["edit"]["run"] == one
     theirs = why(ada, "shop/prices.py:12")["edit"]
-    assert (theirs["run"], theirs["approval"]["by"]) == (
-        other,
-        why(bob, "shop/prices.py:12", "--run", other)["edit"]["approval"]["by"],
-    )
+    there = why(bob, "shop/prices.py:12", "--run", other)["edit"]
+    assert (theirs["run"], theirs["approval"]) == (other, there["approval"])
+
+
+def test_a_line_that_settled_a_conflict_is_told_as_such(sides: tuple[Project, Project], tmp_path: Path) -> None:
+    ada, bob = sides
+    runs = {done(ada, "rename shop.prices:total to sum_prices"), done(bob, "rename shop.prices:label to name_of")}
+    take_over(bob, ada)
+    at = ("--repo", str(ada.folder))
+    (name,) = [each["conflict"] for each in ada("conflicts", *at, "--json").data]
+    folder = tmp_path / "open"
+    assert ada("conflicts", "open", name, "--into", str(folder), *at).status == 0
+    text = "from shop.prices import name_of, sum_prices\n\n\ndef pay(items):\n    return sum_prices(items), name_of(items)\n"
+    for file in folder.rglob("till.py"):
+        file.write_text(text)
+    for file in folder.rglob("prices.py"):
+        file.write_text(
+            FILES["shop/prices.py"].replace("def total", "def sum_prices").replace("def label", "def name_of")
+        )
+    settled = ada("conflicts", "resolve", name, "--from", str(folder), *at)
+    assert settled.status == 0, settled
+    ada.git("merge", "-q", settled.out.strip())
+    found = why(ada, "shop/till.py:5")
+    assert found["kind"] == "git"
+    assert "brought together" in found["note"]
+    assert all(run in found["note"] for run in runs)
+
+
+def test_a_recording_taken_over_by_another_installation_is_explained_there(sides: tuple[Project, Project]) -> None:
+    ada, bob = sides
+    run = recorded(ada, "echo 'TAX = 7' >> shop/prices.py")
+    take_over(ada, bob)
+    found = why(bob, "shop/prices.py:28", "--run", run)
+    assert (found["text"], found["recorded"]["run"]) == ("TAX = 7", run)
+    bob.git("fetch", "-q", str(ada.folder), f"cavalcade/{run}")
+    bob.git("merge", "-q", "FETCH_HEAD")
+    assert why(bob, "shop/prices.py:28")["recorded"]["run"] == run
+
+
+def test_a_recorded_state_that_was_cherry_picked_is_likely(shop: Project) -> None:
+    run = recorded(shop, "echo 'TAX = 7' >> shop/prices.py")
+    commit(shop, "Meanwhile", {"other.txt": "other\n"})
+    shop.git("cherry-pick", f"cavalcade/{run}")
+    found = why(shop, "shop/prices.py:28")
+    assert (found["kind"], found["sure"], found["recorded"]["run"]) == ("recorded", "likely", run)
 
 
 def test_guidance_that_changed_the_plan_is_told_with_the_edit(shop: Project) -> None:

@@ -77,7 +77,7 @@ class Explainer:
         return await self._changes(await self._start_in_run(run, path, line), Matcher(self._record, self._content, ()))
 
     async def _start_in_run(self, run: RunId, path: str, line: int) -> _Start:
-        state = (await self._record.of(run)).state
+        state = await self._record.state(run)
         assert state.start is not None  # a loaded run has begun
         base = state.start.base
         note = f"uncommitted work that run {run} started from"
@@ -127,26 +127,34 @@ class Explainer:
 
     async def _explain(self, origin: LineOrigin, matcher: Matcher, text: str) -> _Found:
         info = self._content.info(origin.commit)
+        note = _merged_note(info)
         try:
             told = await self._record.named_by(info)
         except NotRecorded:
-            run = info.trailers["Cavalcade-Run"]
-            return _Found(_by_git(info, f"made by run {run}, which is not in this data folder"), origin)
+            told, note = None, f"made by run {info.trailers['Cavalcade-Run']}, which is not in this data folder"
         if told is not None:
-            return self._by_run(told, info, origin, matcher)
+            found = self._by_run(told, info, origin, matcher)
+            if found.why.kind != "git":
+                return found
+            note = found.why.note
+        why = await self._by_content(origin, info, matcher, telling=len(text.strip()) >= _LEAST_TELLING)
+        return _Found(why or _by_git(info, note), origin)
+
+    async def _by_content(self, origin: LineOrigin, info: CommitInfo, matcher: Matcher, *, telling: bool) -> Why | None:
+        """For a commit that no run made: what brought the same. A line that isn't `telling` is no hint."""
         brought = self._content.tree_of(info.parents[0]) if info.parents else None
         match = await matcher.best(origin, info.tree, brought)
-        why = self._by_match(match) if match else None
+        why = await self._by_match(match) if match else None
         if match is None or why is None:
-            return _Found(_by_git(info, _merged_note(info)), origin)
+            return None
         if match.likely:
             note = f"likely: commit {info.id[:10]} brought it without its history; {_SAME[match.same]}"
-            return _Found(replace(why, git=_git_origin(info), note=note), origin)
-        if len(text.strip()) < _LEAST_TELLING:
-            return _Found(_by_git(info, _merged_note(info)), origin)
-        hint = f"run {match.told.run} made the same line; commit {info.id[:10]} may have it from there"
-        hints = (Hint(run=match.told.run, branch=match.told.state.branch, text=hint),)
-        return _Found(replace(_by_git(info, _merged_note(info)), hints=hints), origin)
+            return replace(why, git=_git_origin(info), note=note)
+        if not telling:
+            return None
+        hint = f"run {match.run} made the same line; commit {info.id[:10]} may have it from there"
+        hints = (Hint(run=match.run, branch=match.state.branch, text=hint),)
+        return replace(_by_git(info, _merged_note(info)), hints=hints)
 
     def _by_run(self, told: Told, info: CommitInfo, origin: LineOrigin, matcher: Matcher) -> _Found:
         """For a commit whose trailers name a run: one of its own, or one that a person made with the same message."""
@@ -177,10 +185,12 @@ class Explainer:
         at = self._content.trace(task.commit, origin.path, line, stop=task.start)
         return at if "Cavalcade-Edit" in self._content.info(at.commit).trailers else None
 
-    def _by_match(self, match: Match) -> Why | None:
+    async def _by_match(self, match: Match) -> Why | None:
         """What the record says of the run's own commit that made the line; None when it says nothing of it."""
         info = self._content.info(match.origin.commit)
-        found = self._by_run(match.told, info, match.origin, Matcher(self._record, self._content, ())).why
+        found = self._by_run(
+            await self._record.of(match.run), info, match.origin, Matcher(self._record, self._content, ())
+        ).why
         return None if found.kind == "git" else replace(found, sure="likely", note="")
 
     async def _uncommitted(self, origin: LineOrigin, note: str, matcher: Matcher) -> _Found:
@@ -188,7 +198,7 @@ class Explainer:
         info = self._content.info(origin.commit)
         before = self._content.tree_of(info.parents[0]) if info.parents else None
         match = await matcher.best(origin, info.tree, before)
-        why = self._by_match(match) if match and match.likely else None
+        why = await self._by_match(match) if match and match.likely else None
         if match is None or why is None:
             return _Found(Why(path="", line=0, text="", kind="uncommitted", note=note), origin)
         return _Found(replace(why, note=f"likely: {note}; {_SAME[match.same]}"), origin)

@@ -15,7 +15,7 @@ from cavalcade.domain.run import RunState
 from cavalcade.kernel.errors import ObjectMissing
 from cavalcade.kernel.ids import CommitId, RunId, TreeId
 from cavalcade.supervisor.why.lines import hunk_with, line_in
-from cavalcade.supervisor.why.record import Record, Told
+from cavalcade.supervisor.why.record import Record
 
 Same = Literal["file", "hunk", "line"]
 _SURER: tuple[Same, ...] = ("file", "hunk", "line")
@@ -24,14 +24,15 @@ _SURER: tuple[Same, ...] = ("file", "hunk", "line")
 class Match(NamedTuple):
     """`origin` is where the run's result has the line from."""
 
-    told: Told
+    run: RunId
+    state: RunState
     origin: LineOrigin
     same: Same
 
     @property
     def likely(self) -> bool:
         """The line alone tells only where a program was recorded at work on the user's own folder."""
-        recording = self.told.state.recording
+        recording = self.state.recording
         return self.same != "line" or (recording is not None and recording.in_place)
 
 
@@ -49,9 +50,8 @@ class Matcher:
         return min(reversed(found), key=lambda match: _SURER.index(match.same), default=None)
 
     async def _match(self, run: RunId, at: LineOrigin, tree: TreeId, before: TreeId | None) -> Match | None:
-        told = await self._record.of(run)
-        start = told.state.start
-        tip = tip_of(told.state)
+        state = await self._record.state(run)
+        start, tip = state.start, tip_of(state)
         if start is None or not tip:
             return None
         try:
@@ -62,7 +62,7 @@ class Matcher:
             origin = self._content.trace(tip, at.path, line, stop=start.base.commit)
             if origin.commit == start.base.commit:
                 return None
-            return Match(told, origin, self._same(at, line, (before, tree), (start.base.tree, result)))
+            return Match(run, state, origin, self._same(at, line, (before, tree), (start.base.tree, result)))
         except ObjectMissing:
             return None
 
@@ -92,7 +92,7 @@ class Matcher:
 
     async def unmerged(self, run: RunId, tree: TreeId, path: str, line: int) -> RunState | None:
         """The run when its result changed a line that stands in `tree` as it was before; else None."""
-        state = (await self._record.of(run)).state
+        state = await self._record.state(run)
         if state.phase != "completed" or state.start is None or not state.branch:
             return None
         before, after = state.start.base.tree, state.head_tree

@@ -37,10 +37,14 @@ class Record:
         self._content = content
         self._told: dict[RunId, Told] = {}
 
+    async def state(self, run: RunId) -> RunState:
+        """For less than all that is told of it. Raises NotRecorded."""
+        return await self._runs.load(run)
+
     async def of(self, run: RunId) -> Told:
         """Raises NotRecorded."""
         if run not in self._told:
-            state = await self._runs.load(run)
+            state = await self.state(run)
             payloads = [(recorded, decode(recorded.event)) for recorded in await self._runs.history(run)]
             self._told[run] = Told(run, state, payloads)
         return self._told[run]
