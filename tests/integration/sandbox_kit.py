@@ -9,7 +9,7 @@ from typing import Any
 
 from cavalcade.kernel.clock import SystemClock
 from cavalcade.kernel.entropy import SystemEntropy
-from cavalcade.sandbox.canary import open_sandbox
+from cavalcade.sandbox.choosing import open_sandbox
 from cavalcade.sandbox.interpreter import interpreter_roots
 from cavalcade.sandbox.port import Command, Limits, Result, Sandbox
 

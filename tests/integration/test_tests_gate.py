@@ -13,7 +13,7 @@ from cavalcade.gates.discovery import Surroundings, find_python, import_root, is
 from cavalcade.gates.tests import COMMAND_ID, TestRun, compare, failure_places, renamed, run_tests, stable_id
 from cavalcade.kernel.clock import SystemClock
 from cavalcade.kernel.entropy import SystemEntropy
-from cavalcade.sandbox.canary import open_sandbox
+from cavalcade.sandbox.choosing import open_sandbox
 from cavalcade.sandbox.port import Limits, Sandbox
 
 PYTHON = Path(sys.executable)

@@ -34,7 +34,7 @@ from cavalcade.protocol.plan import RecipeCall
 from cavalcade.recorder.program import Running, Streams
 from cavalcade.recorder.recording import Order, Outcome, Recorder
 from cavalcade.recorder.sessions.known import KnownSessions
-from cavalcade.sandbox.canary import open_sandbox
+from cavalcade.sandbox.choosing import open_sandbox
 from cavalcade.sandbox.port import Sandbox
 from cavalcade.sandbox.scratch import Janitor, discard
 from cavalcade.supervisor.project_stream import ProjectStream

@@ -34,7 +34,7 @@ from cavalcade.kernel.errors import (
     UsageError,
 )
 from cavalcade.ledger.memory import MemoryLedger
-from cavalcade.sandbox.canary import open_sandbox
+from cavalcade.sandbox.choosing import open_sandbox
 from cavalcade.supervisor.timeline import count
 from cavalcade.telemetry.settings import asked
 

@@ -6,6 +6,8 @@ must succeed outside, and inside a file must be written and an answer given.
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import inspect
 import json
 import os
@@ -13,19 +15,14 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from cavalcade.kernel.canonical import digest, digest_of
-from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.entropy import Entropy
 from cavalcade.kernel.errors import SandboxUnavailable
 from cavalcade.sandbox import canary_guest
-from cavalcade.sandbox.bubblewrap import Bubblewrap, Tools, find_tools
-from cavalcade.sandbox.cgroups import find_groups
-from cavalcade.sandbox.interpreter import interpreter_roots
 from cavalcade.sandbox.port import Command, Limits, Result, Sandbox
 from cavalcade.sandbox.scratch import discard
 
@@ -38,50 +35,87 @@ _LIMITS = Limits(
     file_bytes=16 << 20,
     output_bytes=1 << 20,
 )
-_HINT = (
-    "bubblewrap needs user namespaces, or root with CAP_SYS_ADMIN. Enable them: sysctl -w kernel.unprivileged_userns_clone=1 "
-    "(Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu 24.04), user.max_user_namespaces=10000; in a container: "
-    "allow them in its seccomp profile"
+_NARROW = replace(_LIMITS, memory_bytes=128 << 20, processes=8)
+_DEADLINES_S = (0.5, 8.0)
+"""A slow machine may not have begun by the first."""
+_OFTEN_FORBIDDEN_TO_ALL = {"trace_process"}
+CONTROLS = (
+    *(attack.__name__ for attack in canary_guest.ATTACKS),
+    "fork_past_limit",
+    "allocate_past_limit",
+    "outlive_deadline",
 )
+"""What every sandbox is attacked with."""
 
 
-async def open_sandbox(
-    *, cache: Path, python: Path, home: Path, search_path: str, clock: Clock, entropy: Entropy
-) -> Sandbox:
-    """The sandbox of this machine, probed.
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """How the probe runs Python in a sandbox, and what is to be in force there.
 
-    `python` runs the probe; `home` is the person's, never shown inside; `search_path` is where bubblewrap is looked for; `cache`
-    is a file that keeps a good verdict for this boot, kernel, bubblewrap and version of this room, so that the next start costs
-    nothing. Raises SandboxUnavailable with what failed and what to install: there is no running without.
+    `guards`: whether the kernel's own are looked at; `capabilities`: those that are left on purpose, one bit each.
     """
-    tools = find_tools(search_path)
-    tools = replace(tools, version=_version(tools.bwrap))
-    sandbox = Bubblewrap(tools, clock, find_groups())
-    key = _key(tools, python)
-    if _cached(cache) == key:
-        return sandbox
-    problems = await probe(sandbox, python, interpreter_roots(python, home=home), entropy)
-    if problems:
-        raise SandboxUnavailable("bubblewrap does not contain what it should here", hint=_HINT, places=tuple(problems))
-    _remember(cache, key)
-    return sandbox
+
+    python: str
+    readable: tuple[Path, ...] = ()
+    guards: bool = True
+    capabilities: int = 0
 
 
-async def probe(sandbox: Sandbox, python: Path, readable: tuple[Path, ...], entropy: Entropy) -> list[str]:
+async def probe(sandbox: Sandbox, kind: Kind, entropy: Entropy) -> list[str]:
     """What is wrong with a sandbox; empty when all attacks fail inside, all succeed outside and the control works."""
     nonce = entropy.bytes(16).hex()
-    with _scratch() as scratch, _listener() as port:
-        workspace = scratch / "workspace"
-        workspace.mkdir()
-        target = _target(scratch, port, nonce)
-        outside = canary_guest.attempt(target)
-        problems = [f"the probe is broken: {name} fails outside too" for name, done in outside.items() if not done]
-        argv = (str(python), "-I", "-S", "-c", inspect.getsource(canary_guest), json.dumps(target))
+    with _scratch() as scratch:
         try:
-            result = await sandbox.run(Command(argv=argv, workspace=workspace, readable=readable), _LIMITS)
+            found = await asyncio.gather(
+                _reach(sandbox, kind, scratch, nonce),
+                _exceed(sandbox, kind, scratch, nonce),
+                _outlive(sandbox, kind, scratch),
+            )
         except SandboxUnavailable as exc:
-            return [*problems, exc.what]
-        return problems + _judge(result, nonce, workspace / "canary")
+            return [exc.what]
+    return [problem for problems in found for problem in problems]
+
+
+async def _reach(sandbox: Sandbox, kind: Kind, scratch: Path, nonce: str) -> list[str]:
+    """Things outside: files, processes, the network."""
+    with _listener() as port, _decoy(f"{nonce}-secret") as pid:
+        target = _target(scratch, port, pid, nonce)
+        outside = canary_guest.attempt(target | {"link": str(scratch / "link")})
+        problems = [
+            f"the probe is broken: {name} fails outside too"
+            for name, done in outside.items()
+            if not done and name not in _OFTEN_FORBIDDEN_TO_ALL
+        ]
+        told = {"task": "reach", "guards": "yes" if kind.guards else "", "capabilities": str(kind.capabilities)}
+        workspace = scratch / "reach"
+        result = await _run(sandbox, kind, workspace, target | told | {"link": "link"}, _LIMITS)
+    return problems + _judge(result, nonce, workspace / "reach")
+
+
+async def _exceed(sandbox: Sandbox, kind: Kind, scratch: Path, nonce: str) -> list[str]:
+    limits = {"processes": str(_NARROW.processes), "memory": str(_NARROW.memory_bytes)}
+    workspace = scratch / "exceed"
+    result = await _run(sandbox, kind, workspace, {"task": "exceed", "nonce": nonce} | limits, _NARROW)
+    if result.hit in ("processes", "memory") and _read_plain(workspace / "exceed") == nonce:
+        return []
+    return _judge(result, nonce, workspace / "exceed")
+
+
+async def _outlive(sandbox: Sandbox, kind: Kind, scratch: Path) -> list[str]:
+    """Nobody may hold the lock that a daemon took when the command is over."""
+    for deadline_s in _DEADLINES_S:
+        workspace = scratch / f"stay-{deadline_s}"
+        result = await _run(sandbox, kind, workspace, {"task": "stay"}, replace(_LIMITS, wall_s=deadline_s))
+        if _read_plain(workspace / "begun"):
+            survived = result.hit != "wall" or _is_locked(workspace / "begun")
+            return ["outlive_deadline succeeds inside"] if survived else []
+    return ["nothing ran inside within the deadline"]
+
+
+async def _run(sandbox: Sandbox, kind: Kind, workspace: Path, target: dict[str, str], limits: Limits) -> Result:
+    await asyncio.to_thread(workspace.mkdir)
+    argv = (kind.python, "-I", "-S", "-c", inspect.getsource(canary_guest), json.dumps(target))
+    return await sandbox.run(Command(argv=argv, workspace=workspace, readable=kind.readable), limits)
 
 
 def _judge(result: Result, nonce: str, written: Path) -> list[str]:
@@ -90,13 +124,15 @@ def _judge(result: Result, nonce: str, written: Path) -> list[str]:
         text = result.stderr.decode(errors="replace").strip()
         return [f"nothing ran inside: exit {result.exit_code}, {result.hit or 'no limit'} hit: {text[-500:]}"]
     problems = [f"{name} succeeds inside" for name, done in report["attacks"].items() if done]
-    problems += [f"{name}: not in force inside" for name, up in report["guards"].items() if not up]
+    problems += [f"{name}: not in force inside" for name, up in report.get("guards", {}).items() if not up]
     if _read_plain(written) != nonce:
         problems.append("a file written inside is not there outside")
+    if _read_plain(written.parent / "link"):
+        problems.append("a link left inside is followed outside")
     return problems
 
 
-def _target(scratch: Path, port: int, nonce: str) -> dict[str, str]:
+def _target(scratch: Path, port: int, pid: int, nonce: str) -> dict[str, str]:
     """What to attack, open to every user, so that only the sandbox can be in the way."""
     folder = scratch / "outside"
     folder.mkdir()
@@ -104,17 +140,15 @@ def _target(scratch: Path, port: int, nonce: str) -> dict[str, str]:
     secret = folder / "secret"
     secret.write_text(nonce + "-secret", encoding="utf-8")
     secret.chmod(0o644)
-    started = (
-        Path(f"/proc/{os.getpid()}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-    )
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     return {
         "nonce": nonce,
         "secret": str(secret),
         "content": nonce + "-secret",
         "folder": str(folder),
         "port": str(port),
-        "pid": str(os.getpid()),
-        "started": started,
+        "pid": str(pid),
+        "started": stat.rpartition(")")[2].split()[19],
     }
 
 
@@ -143,52 +177,21 @@ def _listener() -> Generator[int]:
         yield server.getsockname()[1]
 
 
-def _version(bwrap: str) -> str:
-    try:
-        done = subprocess.run([bwrap, "--version"], capture_output=True, timeout=10, check=True, env={})
-    except (OSError, subprocess.SubprocessError) as exc:
-        raise SandboxUnavailable(f"{bwrap} doesn't tell its version: {exc}", hint="reinstall bubblewrap") from exc
-    return done.stdout.decode(errors="replace").split()[-1]
+@contextmanager
+def _decoy(secret: str) -> Generator[int]:
+    """A process of ours with a secret in its environment, in the place of the one that the guest would like to reach."""
+    environment = {"SECRET": secret}
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment) as process:
+        yield process.pid
 
 
-def _key(tools: Tools, python: Path) -> str:
-    """Digest of all that a verdict depends on."""
-    binary = os.stat(tools.bwrap)
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    return digest_of(
-        {
-            "boot": Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
-            "kernel": list(os.uname()),
-            "tool": [tools.bwrap, tools.prlimit, tools.setpriv, tools.version, binary.st_mtime_ns, binary.st_size],
-            "code": [digest(source.read_bytes()) for source in sources],
-            "uid": os.geteuid(),
-            "python": str(python),
-        }
-    )
-
-
-def _cached(cache: Path) -> str:
-    """Empty when there is no verdict, or when somebody else could have written it."""
-    try:
-        info = cache.lstat()
-    except OSError:
-        return ""
-    if info.st_uid != os.geteuid() or info.st_mode & 0o022:
-        return ""
-    return _read_plain(cache)
-
-
-def _remember(cache: Path, key: str) -> None:
-    """Where nothing can be kept, the next start probes again."""
-    with suppress(OSError):
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=cache.parent, prefix=cache.name)
+def _is_locked(path: Path) -> bool:
+    with open(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
         try:
-            with open(descriptor, "w", encoding="ascii") as file:
-                file.write(key)
-            os.replace(name, cache)
-        except OSError:
-            os.unlink(name)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _read_plain(path: Path) -> str:

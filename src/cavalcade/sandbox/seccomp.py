@@ -133,6 +133,26 @@ def _terminal_input() -> list[_Step]:
     ]
 
 
+@dataclass(frozen=True)
+class Rule:
+    """For one more call: fails with `error`, or succeeds without doing anything where that is 0; passes when all arguments in
+    `unless_zero` (by index) are zero."""
+
+    number: int
+    error: int
+    unless_zero: tuple[int, ...] = ()
+
+    def steps(self) -> list[_Step]:
+        if not self.unless_zero:
+            return _for_call(self.number, [_refuse(self.error)])
+        left = len(self.unless_zero)
+        body: list[_Step] = []
+        for index in self.unless_zero:  # any that is not zero leads to the refusal; past the last one it is skipped
+            left -= 1
+            body += [_argument(index), _Step(_JUMP_EQUAL, 0, 0 if left else 1, 2 * left)]
+        return _for_call(self.number, [*body, _refuse(self.error)])
+
+
 def _rules(machine: str) -> Iterable[list[_Step]]:
     numbers = NUMBERS[machine]
     for error, names in _REFUSED.items():
@@ -158,8 +178,11 @@ def _rules(machine: str) -> Iterable[list[_Step]]:
             yield _for_call(numbers[name], body)
 
 
-def program(machine: str) -> bytes:
-    """The filter as an array of `struct sock_filter`, for `machine` as `os.uname` names it. Raises SandboxUnavailable."""
+def program(machine: str, more: Iterable[Rule] = ()) -> bytes:
+    """The filter as an array of `struct sock_filter`, for `machine` as `os.uname` names it. Raises SandboxUnavailable.
+
+    `more` rules come after the ones that hold for every guest.
+    """
     if machine not in _AUDIT_ARCH:
         raise SandboxUnavailable(
             f"no system call filter for machine type {machine!r}", expected=" or ".join(_AUDIT_ARCH)
@@ -174,5 +197,7 @@ def program(machine: str) -> bytes:
         steps += [_Step(_JUMP_AT_LEAST, _X32_BIT, 0, 1), _refuse(errno.ENOSYS)]
     for rule in _rules(machine):
         steps += rule
+    for extra in more:
+        steps += extra.steps()
     steps.append(_Step(_RETURN, _ALLOW))
     return b"".join(step.packed() for step in steps)

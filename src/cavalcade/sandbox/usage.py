@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -36,6 +37,18 @@ def process_use(root: int) -> ProcessUse:
         tasks += int(fields[17])
         pages += max(int(fields[21]), 0)
     return ProcessUse(tuple(pids), tasks, pages * _PAGE, ticks / _TICKS)
+
+
+def tasks_of(uid: int) -> int:
+    """How many processes and threads a user has on this machine."""
+    count = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                if os.stat(f"/proc/{name}").st_uid == uid:
+                    fields = _stat(int(name))
+                    count += int(fields[17]) if fields else 0
+    return count
 
 
 def parent_of(pid: int) -> int | None:

@@ -46,7 +46,9 @@ def decide(state: RunState, command: c.Command) -> Decided:
         case c.Abort():
             return (e.RunAborted(by=command.by, reason=command.reason),)
         case c.Fail() if command.round and (state.phase != "planning" or command.round != state.round + 1):
-            return Refusal(f"plan {command.round} is not the one that is waited for", expected=f"plan {state.round + 1}")
+            return Refusal(
+                f"plan {command.round} is not the one that is waited for", expected=f"plan {state.round + 1}"
+            )
         case c.Fail():
             return (e.RunFailed(problem=command.problem),)
         case c.ProposePlan():
