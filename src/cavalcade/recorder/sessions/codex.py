@@ -107,7 +107,7 @@ class CodexReader:
             if self.reading.is_here(session.folder):
                 yield from self.reading.said(moment(line.timestamp), self._entries(item, session))
             return
-        session.name = item.id or session.name
+        session.name = session.name or item.id or ""  # a forked session repeats its parent's first line
         session.folder = item.cwd or session.folder
         session.model = item.model or session.model
 

@@ -22,11 +22,15 @@ _SILENT = frozenset(
     ("agent", "compaction", "file", "patch", "retry", "snapshot", "step-finish", "step-start", "subtask")
 )
 _ROWS = """
-select session.id, session.directory, message.data, part.id, part.data, part.time_created
+select session.id, session.directory, message.data, part.id, part.data, part.time_created, max(part.time_updated, message.time_updated)
 from part join message on message.id = part.message_id join session on session.id = part.session_id
 where part.time_updated >= ? or message.time_updated >= ?
 order by part.time_created, part.id
 """
+
+
+_AGAIN_MS = 5_000
+"""Rows are asked for again for so long: one may be committed after one that is newer."""
 
 
 class Span(Loose, frozen=True):
@@ -78,6 +82,7 @@ class OpenCodeReader:
     def __init__(self, program: Program, environ: Mapping[str, str]) -> None:
         self.reading = Reading(program)
         self._data = Path(environ.get("XDG_DATA_HOME") or program.home / ".local" / "share") / "opencode"
+        self._seen_ms = int(program.started.timestamp() * 1000)
         self._told = set[tuple[str, str]]()
         self._strange = set[str]()
 
@@ -90,7 +95,7 @@ class OpenCodeReader:
     def _from_database(self) -> list[_Row]:
         """Empty while the database can't be read: it is asked again."""
         file = self._data / "opencode.db"
-        since_ms = int(self.reading.started.timestamp() * 1000)
+        since_ms = self._seen_ms - _AGAIN_MS
         if not file.is_file():
             return []
         try:
@@ -98,7 +103,8 @@ class OpenCodeReader:
                 rows = database.execute(_ROWS, (since_ms, since_ms)).fetchall()
         except sqlite3.Error:
             return []
-        return [_Row(a, b, str(c).encode(), d, str(e).encode(), f) for a, b, c, d, e, f in rows]
+        self._seen_ms = max([self._seen_ms, *(row[6] for row in rows)])
+        return [_Row(a, b, str(c).encode(), d, str(e).encode(), f) for a, b, c, d, e, f, _ in rows]
 
     def _from_files(self) -> Iterator[_Row]:
         storage = self._data / "storage"
