@@ -17,15 +17,20 @@ from cavalcade.content.port import Change, ContentStore, Entry, FileMove, LineOr
 from cavalcade.content.trees import EMPTY_TREE
 from cavalcade.kernel.errors import ContentError, ObjectMissing, VersionConflict
 from cavalcade.kernel.ids import BlobId, CommitId, TreeId
+from cavalcade.testing.memory_content import MemoryContent
 
 WHEN = datetime(2024, 5, 6, 7, 8, 9, 500_000, tzinfo=UTC)
 NOWHERE = "0123456789" * 4
 TEXT = "".join(f"line {number}\n" for number in range(1, 21))
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ContentStore:
-    return GitContentStore(tmp_path / "content.git")
+@pytest.fixture(params=["git", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ContentStore:
+    return MemoryContent() if request.param == "memory" else GitContentStore(tmp_path / "content.git")
+
+
+ON_DISK = pytest.mark.parametrize("store", ["git"], indirect=True)
+"""What only a repository on disk can do, or what is said of its files."""
 
 
 def commit(
@@ -77,6 +82,7 @@ class TestObjects:
         with pytest.raises(ObjectMissing):
             store.info(CommitId(name))
 
+    @ON_DISK
     def test_another_handle_on_the_same_folder_sees_everything(self, store: ContentStore, tmp_path: Path) -> None:
         other = GitContentStore(tmp_path / "content.git")
         made = commit(store, {"a/b": "x\n"})
@@ -90,6 +96,7 @@ class TestObjects:
         blobs = store.write_all(contents)
         assert [store.read(blob) for blob in blobs] == contents
 
+    @ON_DISK
     def test_git_finds_the_store_sound(self, store: ContentStore, tmp_path: Path) -> None:
         first = commit(store, {"a": "1\n", "a.b": "2\n", "a0": "3\n", "d/e/f": "4\n", "d.e": "5\n"})
         store.set_ref("refs/runs/r/head", commit(store, {"d/e/f": None, "a/b": "6\n", "a": None}, first), expected=None)
@@ -482,6 +489,7 @@ def plant(folder: Path, rows: str) -> TreeId:
 
 
 class TestCompacting:
+    @ON_DISK
     def test_what_was_loose_is_read_as_before_here_and_by_those_who_had_it_open(
         self, store: ContentStore, tmp_path: Path
     ) -> None:
@@ -522,6 +530,7 @@ class TestCompacting:
         assert store.compact() == 0
 
 
+@ON_DISK
 class TestBlame:
     def lines(
         self, store: ContentStore, at: CommitId, path: str, stop: CommitId | None = None
@@ -626,6 +635,7 @@ class TestReferences:
             with pytest.raises(ContentError):
                 store.set_ref(name, made, expected=None)
 
+    @ON_DISK
     def test_references_packed_by_hand_are_still_seen(self, store: ContentStore, tmp_path: Path) -> None:
         made = commit(store, {"a": "1"})
         store.set_ref("refs/runs/r/head", made, expected=None)
@@ -635,6 +645,7 @@ class TestReferences:
         store.set_ref("refs/runs/r/head", later, expected=made)
         assert store.ref("refs/runs/r/head") == later
 
+    @ON_DISK
     def test_of_many_threads_and_processes_each_step_is_won_by_one(self, store: ContentStore, tmp_path: Path) -> None:
         counter = commit(store, {"count": "0"})
         store.set_ref("refs/runs/r/count", counter, expected=None)

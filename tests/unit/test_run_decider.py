@@ -373,6 +373,15 @@ def test_an_edit_that_passes_moves_the_task_and_names_its_proposal() -> None:
     assert run.state.head == BASE.commit, "the head of the run stays where it is"
 
 
+def test_what_is_wrong_with_a_plan_that_nobody_waits_for_any_more_does_not_fail_the_run() -> None:
+    """Bug class: feedback replaces an objective that can't be carried out, and the run fails for the old one."""
+    run = requested()
+    state = run.state
+    run.must(Inject("do that", "ada", "another objective", state.recipe, state.settings))
+    assert "not the one that is waited for" in refusal(run, FAIL._replace(round=1))
+    assert run.must(FAIL._replace(round=2)) == (e.RunFailed(problem=FAIL.problem),)
+
+
 def test_an_edit_that_a_gate_fails_is_rejected_with_the_gate_s_name() -> None:
     run = started(ONE)
     run.must(ProposeEdit(T1, 1, run.approved(), 1))

@@ -60,6 +60,10 @@ class MemoryReferences(References):
         if not self._objects.exists(to):
             raise ObjectMissing(f"{name} can't point to {to}: no such object")
         now = self.get(name)
+        if any(
+            f"{other}/".startswith(f"{name}/") or name.startswith(f"{other}/") for other in self._kept if other != name
+        ):
+            raise ContentError(f"{name} is in the way of another name", expected="no name that is another's folder")
         if now not in (to, expected):
             raise VersionConflict(f"{name} is at {now or 'nothing'}", expected=expected or "no such reference yet")
         self._kept[name] = to

@@ -35,7 +35,8 @@ class Worker:
         state = await record.load(job.run)
         match job.kind:
             case "plan":
-                await record.execute(job.run, await make_plan(self._shop, state, job.round))
+                planner = self._shop.make_plan or make_plan
+                await record.execute(job.run, await planner(self._shop, state, job.round))
             case "task":
                 await self._coder(state).work(job.run, job.task, job.attempt)
             case "verify":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cavalcade.agents.port import Record
 from cavalcade.content.port import ContentStore
-from cavalcade.domain.run import RunState
+from cavalcade.domain.run import ProposePlan, RunState
 from cavalcade.gates.defaults import edit_gates
 from cavalcade.gates.port import Gate
 from cavalcade.kernel.clock import Clock
@@ -29,3 +29,5 @@ class Workshop:
     index_cache: Path | None
     edit_gates: Callable[[], Sequence[Gate]] = edit_gates
     """What judges every single edit."""
+    make_plan: Callable[[Workshop, RunState, int], Awaitable[ProposePlan]] | None = None
+    """Makes the plan of a round; None: from the recipe that the run asks for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cavalcade.bus.port import Bus
-from cavalcade.domain.run import Abort, Approve, Inject, RunState
+from cavalcade.domain.run import Abort, Approve, Inject, ProposePlan, RunState
 from cavalcade.gates.dangerous import DangerousGate
 from cavalcade.gates.fence import FenceGate
 from cavalcade.gates.shrinkage import ShrinkageGate
@@ -13,7 +13,6 @@ from cavalcade.gates.syntax import SyntaxGate
 from cavalcade.kernel.errors import CavalcadeError, Refused
 from cavalcade.kernel.ids import RunId, run_stream
 from cavalcade.ledger.port import Ledger
-from cavalcade.protocol.job import Job
 from cavalcade.sandbox.scratch import Janitor
 from cavalcade.supervisor.runs import RunService
 from cavalcade.supervisor.supervise import Supervisor
@@ -56,36 +55,24 @@ class Parts:
             record=self.runs(process),
             content_of=lambda _state: content,
             clock=process,
-            tests=DrawnTests(process),
+            tests=DrawnTests(process, process.sleep, self.world.chance),
             workspace=Path("/nowhere"),
             janitor=Janitor(),
             index_cache=None,
             edit_gates=lambda: [FenceGate(), ShrinkageGate(), SyntaxGate(), DangerousGate()],
+            make_plan=lambda shop, state, plan_round: self._plan(process, shop, state, plan_round),
         )
+
+    async def _plan(self, process: Process, shop: Workshop, state: RunState, plan_round: int) -> ProposePlan:
+        """Drawn: to make one from a recipe takes other programs."""
+        await process.sleep(self.world.chance.uniform(0.01, 0.3))
+        proposal = self.shape.propose(shop.content_of(state), state, plan_round)
+        self.seen.plans[proposal.sealed.hash] = proposal.sealed
+        return proposal
 
     def note_plan(self, run: RunId, plan_hash: str) -> None:
         """A person says yes to this plan."""
         self.seen.allowed.add((run, plan_hash))
-
-
-class DrawnWorker(Worker):
-    """A worker whose plans are drawn: making them from a recipe takes other programs. All other jobs are the real ones."""
-
-    def __init__(self, bus: Bus, shop: Workshop, process: Process, parts: Parts) -> None:
-        super().__init__(bus, shop)
-        self._drawn = shop
-        self._process = process
-        self._parts = parts
-
-    async def carry_out(self, job: Job) -> None:
-        await self._process.sleep(self._parts.world.chance.uniform(0.01, 0.3))
-        if job.kind != "plan":
-            await super().carry_out(job)
-            return
-        state = await self._drawn.record.load(job.run)
-        command = self._parts.shape.propose(self._drawn.content_of(state), state, job.round)
-        self._parts.seen.plans[command.sealed.hash] = command.sealed
-        await self._drawn.record.execute(job.run, command)
 
 
 def drives(parts: Parts, run: RunId) -> Main:
@@ -111,7 +98,7 @@ async def _news(ledger: Ledger, run: RunId, known: RunState) -> None:
 
 def works(parts: Parts) -> Main:
     async def main(process: Process) -> None:
-        await DrawnWorker(BusEnd(process, parts.broker), parts.workshop(process), process, parts).serve()
+        await Worker(BusEnd(process, parts.broker), parts.workshop(process)).serve()
 
     return main
 

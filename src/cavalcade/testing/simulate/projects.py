@@ -6,7 +6,7 @@ All of it follows from a shape's number, so that a run's result can be compared 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from cavalcade.domain.run import ProposePlan, RunState
 from cavalcade.gates.change import changed_files, regular_bytes
 from cavalcade.gates.port import Judgement, Question, from_findings
 from cavalcade.gates.run import judge
+from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.errors import RecipeRefused
 from cavalcade.kernel.ids import TaskId, TreeId
 from cavalcade.protocol.plan import Base, Plan, PlannedEdit, RecipeCall, TaskSpec, TestPlan
 from cavalcade.protocol.receipt import Finding, Receipt
-from cavalcade.testing.simulate.world import Process
 
 SHAPES = 48
 OBJECTIVES = 3
@@ -182,8 +182,10 @@ class FilesGate:
 class DrawnTests:
     """Conforms to `worker.project_tests.Tests`. A verdict takes its time, and depends on the files alone."""
 
-    def __init__(self, process: Process) -> None:
-        self._process = process
+    def __init__(self, clock: Clock, sleep: Callable[[float], Awaitable[None]], chance: random.Random) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._chance = chance
 
     def python(self, state: RunState) -> Path | None:  # noqa: ARG002
         return None
@@ -207,7 +209,7 @@ class DrawnTests:
         plan: TestPlan,  # noqa: ARG002
         renamed: dict[str, str],  # noqa: ARG002
     ) -> Receipt:
-        await self._process.sleep(self._process.world.chance.uniform(0.05, 1.0))
+        await self._sleep(self._chance.uniform(0.05, 1.0))
         changed = tuple(diff.path for diff in content.diff(*trees, context=0))
-        (receipt,) = await judge([FilesGate()], Question(*trees, changed), content, self._process)
+        (receipt,) = await judge([FilesGate()], Question(*trees, changed), content, self._clock)
         return receipt
