@@ -29,6 +29,7 @@ from cavalcade.sandbox.guest import (
     inside,
     memory_file,
 )
+from cavalcade.sandbox.parts import parts
 from cavalcade.sandbox.port import RESULTS, WORK, Command, Limits
 from cavalcade.sandbox.usage import FolderUse
 from cavalcade.sandbox.watch import Growth, Line, Outcome, Watch
@@ -152,7 +153,12 @@ class Bubblewrap(Watched):
         for folder, size in zip(_TEMPORARY, _temporary_sizes(limits), strict=True):
             yield from ("--perms", "1777", "--size", str(size), "--tmpfs", folder)
         yield from _readable(command.readable)
-        yield from ("--bind", str(command.workspace), str(WORK))
+        for part in parts(command):
+            yield from (
+                "--bind" if part.writable else "--ro-bind",
+                str(command.workspace / part.path),
+                str(WORK / part.path),
+            )
         if command.results:
             yield from ("--bind", str(command.results), str(RESULTS))
         # Without these two the tmpfs that bubblewrap builds on is writable without limit.
