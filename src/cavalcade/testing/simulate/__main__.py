@@ -27,19 +27,19 @@ def main() -> int:
     arguments = parser.parse_args()
     run = BUGS[arguments.bug].simulate if arguments.bug else simulate
     seeds = range(arguments.first, arguments.first + arguments.seeds)
-    told = tally(_said(verdicts(seeds, run), whole=arguments.trace))
+    told = tally(_said(verdicts(seeds, run), whole=arguments.trace, bug=arguments.bug or ""))
     sys.stdout.write(summary(told) + "\n")
     return 1 if told.failures else 0
 
 
-def _said(found: Iterator[Verdict], *, whole: bool) -> Iterator[Verdict]:
+def _said(found: Iterator[Verdict], *, whole: bool, bug: str) -> Iterator[Verdict]:
     for number, verdict in enumerate(found, start=1):
         if number % _TELL_EVERY == 0:
             sys.stderr.write(f"{number} seeds\n")
         if whole:
             sys.stdout.write(f"{trace(verdict)}\ndigest {verdict.digest}\n")
         if verdict.violations:
-            sys.stderr.write(failure_text(verdict) + "\n")
+            sys.stderr.write(failure_text(verdict, bug=bug) + "\n")
         yield verdict
 
 

@@ -44,11 +44,16 @@ class Broker:
 
     def restart(self) -> None:
         self.lives += 1
-        self._waiting.clear()
-        self._offered.clear()
-        self._wake()
+        self.clear()
         for end in self.ends:
             end.deliver(None)
+
+    def clear(self) -> None:
+        self._waiting.clear()
+        for entry in self._offered.values():
+            entry.finished = True
+        self._offered.clear()
+        self._wake()
 
     def offer(self, queue: BusEnd, job: Job) -> bool:
         if (queue.number, job.key) in self._offered:
@@ -78,7 +83,8 @@ class Broker:
         place = 0
         if len(self._waiting) > 1 and self.world.chance.random() < self.shuffled:
             place = self.world.chance.randrange(len(self._waiting))
-            self.world.covered["job out of order"] += place > 0
+            if place:
+                self.world.covered["job out of order"] += 1
         entry = self._waiting.pop(place)
         if entry.finished:
             return self.take()
@@ -112,9 +118,10 @@ class Broker:
             self._send(entry.queue, outcome)
 
     def _send(self, queue: BusEnd, outcome: Outcome) -> None:
-        late = self.world.chance.random() < self.shuffled
-        self.world.covered["outcome late"] += late
-        delay_s = self.world.chance.uniform(0.0, 2.0) if late else 0.0
+        delay_s = 0.0
+        if self.world.chance.random() < self.shuffled:
+            self.world.covered["outcome late"] += 1
+            delay_s = self.world.chance.uniform(0.0, 2.0)
         self.world.loop.call_later(delay_s, queue.deliver, outcome)
 
 

@@ -17,7 +17,10 @@ from cavalcade.protocol.job import Job
 from cavalcade.supervisor.runs import RunService
 from cavalcade.supervisor.supervise import Contents, Supervisor, branch_of
 from cavalcade.testing.simulate.actors import Parts
-from cavalcade.testing.simulate.network import Heard, LedgerEnd, Store
+from cavalcade.testing.simulate.broker import Broker
+from cavalcade.testing.simulate.invariants import Seen
+from cavalcade.testing.simulate.network import ContentDisk, Heard, LedgerEnd, Store
+from cavalcade.testing.simulate.projects import Shape
 from cavalcade.testing.simulate.simulation import PartsOf, StoreOf, Verdict, simulate
 from cavalcade.testing.simulate.world import Process, World
 from cavalcade.worker.workshop import Workshop
@@ -124,6 +127,20 @@ class HastyPublication(Parts):
         return _Hasty(runs, bus, lambda _state: content)
 
 
+class _LosingBroker(Broker):
+    def restart(self) -> None:
+        """Its queues are gone, and nobody hears of it."""
+        self.clear()
+
+
+class SilentBus(Parts):
+    """A bus loses what it was given, and says nothing."""
+
+    def __init__(self, world: World, seen: Seen, store: Store, disk: ContentDisk, shape: Shape) -> None:
+        super().__init__(world, seen, store, disk, shape)
+        self.broker = _LosingBroker(world, self.network)
+
+
 class Bug(NamedTuple):
     what: str
     parts: PartsOf = Parts
@@ -138,6 +155,7 @@ BUGS = {
     "forgotten-version": Bug("a supervisor forgets the expected version", parts=ForgottenVersion),
     "unchecked-approval": Bug("an approval is not checked against the plan", parts=UncheckedApproval),
     "early-acknowledgement": Bug("a ledger acknowledges before it is durable", store=EarlyAcknowledgement),
+    "silent-bus": Bug("a bus loses its queues and nobody hears of it", parts=SilentBus),
     "hasty-publication": Bug("a result is published before the record says so", parts=HastyPublication),
 }
 

@@ -44,9 +44,9 @@ def tally(found: Iterable[Verdict]) -> Tally:
     return Tally(seeds, events, virtual_s, covered, ended, tuple(failures))
 
 
-def command_for(seed: int | str) -> str:
+def command_for(seed: int | str, bug: str = "") -> str:
     """Shows a seed again, exactly."""
-    return f"make simulate SEEDS=1 FIRST={seed} TRACE=1"
+    return f"make simulate SEEDS=1 FIRST={seed} TRACE=1" + (f' ARGS="--bug {bug}"' if bug else "")
 
 
 def trace(verdict: Verdict, last: int | None = None) -> str:
@@ -56,9 +56,9 @@ def trace(verdict: Verdict, last: int | None = None) -> str:
     return "\n".join([*([f"{'':12}... {left_out} lines before"] if left_out else []), *map(str, lines)])
 
 
-def failure_text(verdict: Verdict, *, last: int = 40) -> str:
+def failure_text(verdict: Verdict, *, bug: str = "", last: int = 40) -> str:
     wrong = "\n".join(f"  {violation}" for violation in verdict.violations[:5])
-    return f"seed {verdict.seed} failed:\n{wrong}\n{trace(verdict, last)}\nagain, from its start: {command_for(verdict.seed)}"
+    return f"seed {verdict.seed} failed:\n{wrong}\n{trace(verdict, last)}\nagain, from its start: {command_for(verdict.seed, bug)}"
 
 
 def summary(told: Tally) -> str:
