@@ -22,6 +22,8 @@ from cavalcade.sandbox.interpreter import interpreter_roots
 from cavalcade.sandbox.landlock import KEPT_CAPABILITIES, Landlock, find_landlock
 from cavalcade.sandbox.port import Sandbox
 from cavalcade.sandbox.verdicts import Verdict, keep_verdict, key_of, read_verdicts
+from cavalcade.sandbox.wasm import Wasm, compiled, find_wasmtime
+from cavalcade.sandbox.wasm_guests import Provision, digest_of_file
 
 Asked = Literal["auto", "bubblewrap", "landlock", "wasm"]
 ASKED: tuple[str, ...] = get_args(Asked)
@@ -37,8 +39,9 @@ _BUBBLEWRAP_HINT = (
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """`python` runs probes; `home` is the person's, never shown inside; `search_path` is where tools are looked for; `cache` is a
-    file for verdicts; `landlock_abi` finds Landlock's version and raises SandboxUnavailable without.
+    """`python` runs probes and has wasmtime, if there is any; `home` is the person's, never shown inside; `search_path` is where
+    tools are looked for. `cache` is a file for verdicts, beside which guests of wasm are kept unless they are in `wasm_guests`.
+    `landlock_abi` and `wasmtime_version` find what is there and raise SandboxUnavailable without.
     """
 
     cache: Path
@@ -48,6 +51,8 @@ class Surroundings:
     clock: Clock
     entropy: Entropy
     landlock_abi: Callable[[], int] = find_landlock
+    wasmtime_version: Callable[[], str] = find_wasmtime
+    wasm_guests: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Opened:
 
     sandbox: Sandbox
     kind: Kind
-    fingerprint: list[str | int]
+    fingerprint: Sequence[str | int]
     hint: str
 
 
@@ -175,6 +180,16 @@ def _landlock(around: Surroundings) -> Opened:
     )
 
 
+def _wasm(around: Surroundings) -> Opened:
+    wasmtime = around.wasmtime_version()
+    provision = Provision(around.cache.parent / "wasm", around.search_path, around.wasm_guests)
+    module = compiled(provision, around.python, wasmtime)
+    fingerprint = [wasmtime, digest_of_file(module)]
+    return Opened(
+        Wasm(module, around.python, wasmtime, around.clock), Kind(python="python", guards=False), fingerprint, ""
+    )
+
+
 def _native(around: Surroundings, capabilities: int) -> Kind:
     readable = interpreter_roots(around.python, home=around.home)
     return Kind(python=str(around.python), readable=readable, capabilities=capabilities)
@@ -191,5 +206,6 @@ def _version(bwrap: str) -> str:
 TIERS: tuple[Tier, ...] = (
     Tier("bubblewrap", frozenset({"native code", "subprocesses", "threads", "loopback network"}), _bubblewrap),
     Tier("landlock", frozenset({"native code", "subprocesses", "threads"}), _landlock),
+    Tier("wasm", frozenset(), _wasm),
 )
 """Strongest first."""
