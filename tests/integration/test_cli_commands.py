@@ -326,7 +326,12 @@ def test_the_record_is_verified_and_a_damaged_one_is_exit_status_6(shop: Shop) -
 
 def test_the_doctor_names_what_is_missing_and_what_to_do(shop: Shop) -> None:
     out, err = io.StringIO(), io.StringIO()
-    environ = {"CAVALCADE_HOME": str(shop.home), "PATH": "", "HOME": str(shop.home)}
+    environ = {
+        "CAVALCADE_HOME": str(shop.home),
+        "PATH": "",
+        "HOME": str(shop.home),
+        "CAVALCADE_SANDBOX": "bubblewrap",
+    }
     assert command_line(["doctor", "--json"], Terminal(environ, io.StringIO(), out, err)) != 0
     checks = {check["name"]: check for check in json.loads(out.getvalue())["checks"]}
     assert {"python", "ruff", "ty", "pyrefly", "data folder", "disk space", "ledger", "sandbox"} < set(checks)

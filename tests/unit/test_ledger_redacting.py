@@ -118,6 +118,7 @@ async def test_what_a_project_s_dotenv_files_set_is_recorded_nowhere(tmp_path: P
 STORES = {"MemoryLedger", "SqliteLedger", "PostgresLedger", "PostgresqlLedger"}
 MAY_OPEN = {
     "cli/compose.py": "wraps it",
+    "cli/ledgers.py": "opens it for compose, which wraps it",
     "cli/doctor.py": "looks, and appends nothing",
     "replay/tape.py": "in memory, for as long as a replay takes",
     "cli/transfer.py": "takes in what was redacted where it was appended",
