@@ -63,6 +63,7 @@ REACHES_OUT = {
 GAPS = {
     "bubblewrap": frozenset[str](),
     "landlock": frozenset({"asks for an outside file", "opens a handle of another"}),
+    "wasm": frozenset[str](),
 }
 """Attacks that succeed, by sandbox."""
 PRETENDED = {
