@@ -19,6 +19,7 @@ from cavalcade.kernel.errors import LedgerDamaged, LedgerError, ObjectMissing, T
 from cavalcade.kernel.ids import RunId
 from cavalcade.ledger.port import SignedHead, Verification
 from cavalcade.sandbox.scratch import discard
+from cavalcade.sandbox.workspaces import FreshWorkspaces
 from cavalcade.supervisor.content_check import check_content
 from cavalcade.supervisor.recheck import Rechecked, receipts_of, recheck
 from cavalcade.supervisor.timeline import count, duration
@@ -149,8 +150,9 @@ async def _gates(system: System, terminal: Terminal, run: RunId) -> list[Recheck
     history = await system.runs.history(run)
     content = system.content_of(state)
     workspace = system.folder.workspace(run).with_name(f"verify-{run}")
+    workspaces = FreshWorkspaces(workspace)
     suite = Suite(
-        content, system.sandbox, workspace, system.clock, home_folder(system.environ), state.settings.test_timeout_s
+        content, system.sandbox, workspaces, system.clock, home_folder(system.environ), state.settings.test_timeout_s
     )
     index = Index(content, system.folder.index_cache)
     gates = [*edit_gates(), *tree_gates(index)]
@@ -164,6 +166,7 @@ async def _gates(system: System, terminal: Terminal, run: RunId) -> list[Recheck
                 terminal.console.print(f"{len(results)} of {total}", end="\r")
     finally:
         index.close()
+        await workspaces.aclose()
         discard(workspace)
     return results
 

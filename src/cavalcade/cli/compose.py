@@ -7,7 +7,7 @@ import fcntl
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from io import FileIO
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from cavalcade.cli.channels import Say, side_channels
 from cavalcade.cli.ledgers import ledger_place
 from cavalcade.config.dotenv import read_dotenv
 from cavalcade.config.paths import DataFolder, data_folder
+from cavalcade.config.pool import pool_bounds
 from cavalcade.content.git import GitContentStore
 from cavalcade.content.port import ContentStore
 from cavalcade.domain.run import Fork, RunState
@@ -35,8 +36,12 @@ from cavalcade.recorder.program import Running, Streams
 from cavalcade.recorder.recording import Order, Outcome, Recorder
 from cavalcade.recorder.sessions.known import KnownSessions
 from cavalcade.sandbox.choosing import open_sandbox
+from cavalcade.sandbox.pooled import PooledWorkspaces
 from cavalcade.sandbox.port import Sandbox
-from cavalcade.sandbox.scratch import Janitor, discard
+from cavalcade.sandbox.refilling import Order as Refill
+from cavalcade.sandbox.refilling import refilling
+from cavalcade.sandbox.scratch import discard
+from cavalcade.sandbox.workspaces import FreshWorkspaces, Workspaces
 from cavalcade.supervisor.project_stream import ProjectStream
 from cavalcade.supervisor.projects import Projects
 from cavalcade.supervisor.reconcile import Reconciler
@@ -48,6 +53,9 @@ from cavalcade.worker.worker import Worker, Workshop
 
 WORKERS = 2
 """Jobs carried out at once: a test suite and an edit go together on two cores."""
+
+_WORTH_REFILLING = 1000
+"""Files of a tree that takes longer to lay out than a process to start."""
 
 
 class System:
@@ -112,10 +120,10 @@ class System:
             entropy=self.entropy,
         )
 
-    def tests(self, workspace: Path) -> SandboxedTests:
+    def tests(self, workspaces: Workspaces) -> SandboxedTests:
         return SandboxedTests(
             sandbox=self.sandbox,
-            workspace=workspace,
+            workspaces=workspaces,
             clock=self.clock,
             home=self._home,
             search_path=self.environ.get("PATH", ""),
@@ -214,32 +222,52 @@ class System:
         if state.start is not None:
             self.learn_secrets(Path(state.start.repository))
         with _only_driver(self.folder.lock(run), run):
-            bus = MemoryBus()
-            workspace = self.folder.workspace(run)
-            discard(workspace)
-            janitor = Janitor()
-            workshop = Workshop(
-                record=self.runs,
-                content_of=self.content_of,
-                clock=self.clock,
-                tests=self.tests(workspace),
-                workspace=workspace,
-                janitor=janitor,
-                index_cache=self.folder.index_cache,
-            )
-            workers = [asyncio.create_task(Worker(bus, workshop).serve()) for _ in range(WORKERS)]
+            async with self._workspaces(run, state) as workspaces:
+                return await self._drive(run, workspaces)
+
+    async def _drive(self, run: RunId, workspaces: Workspaces) -> RunState:
+        bus = MemoryBus()
+        workshop = Workshop(
+            record=self.runs,
+            content_of=self.content_of,
+            clock=self.clock,
+            tests=self.tests(workspaces),
+            workspaces=workspaces,
+            index_cache=self.folder.index_cache,
+        )
+        workers = [asyncio.create_task(Worker(bus, workshop).serve()) for _ in range(WORKERS)]
+        try:
+            state = await Supervisor(self.runs, bus, self.content_of).drive(run)
+            if state.closed:
+                with suppress(ContentError):  # upkeep: what can't be packed stays as it is
+                    await asyncio.to_thread(self.content_of(state).compact)
+            return state
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    @asynccontextmanager
+    async def _workspaces(self, run: RunId, state: RunState) -> AsyncGenerator[Workspaces]:
+        """Those of the run's project; the pool is filled in the background where that is worth a process."""
+        assert state.start is not None  # a loaded run has begun
+        project, bounds = state.start.project, pool_bounds(self.environ)
+        if not bounds.slots:
+            fresh = FreshWorkspaces(self.folder.workspace(run))
             try:
-                state = await Supervisor(self.runs, bus, self.content_of).drive(run)
-                if state.closed:
-                    with suppress(ContentError):  # upkeep: what can't be packed stays as it is
-                        await asyncio.to_thread(self.content_of(state).compact)
-                return state
+                yield fresh
             finally:
-                for worker in workers:
-                    worker.cancel()
-                await asyncio.gather(*workers, return_exceptions=True)
-                await janitor.aclose()
-                discard(workspace)
+                await fresh.aclose()
+                discard(self.folder.workspace(run))
+            return
+        pool = PooledWorkspaces(self.folder.pool, project, bounds, self.clock, self.entropy)
+        order = Refill(str(self.folder.pool), str(self.folder.content(project)), project, state.head_tree, bounds)
+        worth = state.settings.tests and len(self.content(project).entries(state.head_tree)) >= _WORTH_REFILLING
+        try:
+            with refilling(order) if worth else nullcontext():
+                yield pool
+        finally:
+            await pool.aclose()
 
 
 def _only_driver(lock: Path, run: RunId) -> AbstractContextManager[None]:
@@ -284,9 +312,10 @@ async def open_system(environ: Mapping[str, str], say: Say) -> AsyncGenerator[Sy
     """`say` is told what did not get out by a side channel.
 
     Raises LedgerDamaged when the ledger does not hold together, LedgerUnwritable when it or the data folder can't be used, UsageError
-    when a side channel or the address of the ledger can't be.
+    when a side channel, the address of the ledger or the size of the pool can't be.
     """
     folder = data_folder(environ)
+    pool_bounds(environ)  # said before anything is done
     clock, entropy = SystemClock(), SystemEntropy()
     try:
         for own in (folder.root, folder.cache):

@@ -14,6 +14,7 @@ from cavalcade.domain.run import RunState
 from cavalcade.kernel.ids import RunId
 from cavalcade.replay.divergence import Divergence
 from cavalcade.replay.replay import Replayed, Replayer
+from cavalcade.sandbox.workspaces import FreshWorkspaces
 from cavalcade.supervisor.timeline import count
 
 
@@ -36,11 +37,13 @@ def _replayer(system: System, run: RunId, state: RunState, *, tests: bool) -> Re
     assert state.start is not None  # a loaded run has begun
     system.learn_secrets(Path(state.start.repository))
     scratch = system.folder.workspace(run).with_name(f"replay-{run}")
+    workspaces = FreshWorkspaces(scratch / "workspaces")
     return Replayer(
         scratch=scratch,
         lender=system.folder.content(state.start.project),
         index_cache=system.folder.index_cache,
-        today=system.tests(scratch / "workspace"),
+        today=system.tests(workspaces),
+        workspaces=workspaces,
         clock=system.clock,
         entropy=system.entropy,
         redactor=system.redactor,

@@ -43,6 +43,11 @@ class DataFolder(NamedTuple):
         return self.cache / "workspaces" / _name(run)
 
     @property
+    def pool(self) -> Path:
+        """Workspaces that lie ready."""
+        return self.cache / "pool"
+
+    @property
     def imports(self) -> Path:
         """What has arrived and is being checked."""
         return self.cache / "imports"

@@ -22,7 +22,7 @@ from cavalcade.kernel.ids import BlobId, TreeId
 from cavalcade.protocol.plan import Struct, TestPlan
 from cavalcade.protocol.receipt import Finding, Receipt, Verdict
 from cavalcade.sandbox.port import Limits, Sandbox
-from cavalcade.sandbox.scratch import discard
+from cavalcade.sandbox.workspaces import WHOLE, Workspaces
 
 GATE = "tests"
 _RETRIED_AT_MOST = 200
@@ -48,14 +48,14 @@ def read_details(data: bytes) -> SuiteDetails:
 
 @dataclass(frozen=True)
 class Suite:
-    """`workspace` is a folder for scratch copies; `sandbox` raises SandboxUnavailable when code can't be run safely.
+    """`workspaces` gives scratch copies, of which none is kept; `sandbox` raises SandboxUnavailable when code can't be run safely.
 
     `home` is the person's home folder, never shown to the tests.
     """
 
     content: ContentStore
     sandbox: Callable[[], Awaitable[Sandbox]]
-    workspace: Path
+    workspaces: Workspaces
     clock: Clock
     home: Path
     timeout_s: int
@@ -98,16 +98,14 @@ class Suite:
         sandbox = await self.sandbox()
         first, second = only or (plan.selection, plan.selection)
         return await asyncio.gather(
-            self._run(sandbox, question.before, msgspec.structs.replace(plan, selection=first), "before"),
-            self._run(sandbox, question.after, msgspec.structs.replace(plan, selection=second), "after"),
+            self._run(sandbox, question.before, msgspec.structs.replace(plan, selection=first)),
+            self._run(sandbox, question.after, msgspec.structs.replace(plan, selection=second)),
         )
 
-    async def _run(self, sandbox: Sandbox, tree: TreeId, plan: TestPlan, name: str) -> TestRun:
-        folder = self.workspace / f"tests-{name}"
-        await asyncio.to_thread(discard, folder)
-        await asyncio.to_thread(self.content.restore, tree, folder)
+    async def _run(self, sandbox: Sandbox, tree: TreeId, plan: TestPlan) -> TestRun:
         limits = Limits(wall_s=self.timeout_s, cpu_s=2 * self.timeout_s)
-        return await run_tests(sandbox, folder, plan, limits, {}, home=self.home)
+        async with self.workspaces.claim(self.content, tree, WHOLE) as workspace:
+            return await run_tests(sandbox, workspace.folder, plan, limits, {}, home=self.home)
 
     async def _accidents(self, question: Question, lost: tuple[str, ...], ids: Mapping[str, str]) -> tuple[str, ...]:
         """The lost tests that come out the same on both sides when their files are run again, or whose id was never to come back:

@@ -29,7 +29,8 @@ from cavalcade.replay.decisions import decided_again, plans_in
 from cavalcade.replay.divergence import Divergence, Layer, told
 from cavalcade.replay.player import Player
 from cavalcade.replay.tape import Tape, groups_of
-from cavalcade.sandbox.scratch import Janitor, discard
+from cavalcade.sandbox.scratch import discard
+from cavalcade.sandbox.workspaces import FreshWorkspaces
 from cavalcade.supervisor.runs import RunService, fact_of
 from cavalcade.supervisor.supervise import Supervisor
 from cavalcade.supervisor.timeline import short_type
@@ -58,7 +59,7 @@ class Replayed(Struct, frozen=True, omit_defaults=False):
 
 @dataclass(frozen=True)
 class Replayer:
-    """`scratch` is a folder of its own, gone afterwards; `lender` the project's content store, which is only read. `today` is how the
+    """`scratch` is a folder of its own, gone afterwards, as are the `workspaces` in it; `lender` the project's content store, which is only read. `today` is how the
     project's tests are run now: asked only with `tests_again`, and where the record names no interpreter.
     """
 
@@ -66,6 +67,7 @@ class Replayer:
     lender: Path
     index_cache: Path
     today: Tests
+    workspaces: FreshWorkspaces
     clock: Clock
     entropy: Entropy
     redactor: Redactor
@@ -103,20 +105,18 @@ class Replayer:
     async def _play(self, run: RunId, tape: Tape, content: ScratchContentStore, tests: Tests) -> None:
         runs = RunService(RedactingLedger(tape, self.redactor), self.clock, self.entropy)
         bus = MemoryBus()
-        janitor = Janitor()
         shop = Workshop(
             record=runs,
             content_of=lambda _state: content,
             clock=self.clock,
             tests=tests,
-            workspace=self.scratch / "workspace",
-            janitor=janitor,
+            workspaces=self.workspaces,
             index_cache=self.index_cache,
         )
         try:
             await Player(run, tape, runs, Supervisor(runs, bus, lambda _state: content), Worker(bus, shop)).play()
         finally:
-            await janitor.aclose()
+            await self.workspaces.aclose()
 
 
 def _steps(own: Sequence[Recorded], plan_of: PlanOf, before: RunState) -> tuple[list[Step], list[Divergence]]:

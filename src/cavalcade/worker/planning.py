@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from cavalcade.protocol.events import Settings
 from cavalcade.protocol.plan import Place, Plan, PlannedEdit, RecipeCall, TaskSpec, TestPlan
 from cavalcade.recipes.port import FileEdit, Outcome
 from cavalcade.recipes.registry import recipe_named
+from cavalcade.sandbox.workspaces import SOURCES
 from cavalcade.terrain.affected import AffectedTests
 from cavalcade.terrain.terrain import Terrain
 from cavalcade.worker.workshop import Workshop
@@ -32,27 +32,27 @@ async def make_plan(shop: Workshop, state: RunState, plan_round: int) -> Propose
     if call is None:
         raise ObjectiveNotUnderstood(f"no recipe is known for {state.objective!r}")
     content = shop.content_of(state)
-    folder = shop.workspace / f"plan-{plan_round}"
-    await asyncio.to_thread(content.restore, state.head_tree, folder, only=_matters_to_resolvers)
-    async with Terrain.open(
-        content,
-        state.head_tree,
-        workspace=folder,
-        cache=shop.index_cache,
-        python=shop.tests.python(state),
-        tests_matter=state.settings.tests,
-    ) as terrain:
-        terrain.warm()
-        outcome = await recipe_named(call.name).plan(call, terrain)
-        edits, left_out = chosen(outcome.edits, state.settings)
-        check_names(edits)
-        if not any(edit.kind != "residual" for edit in edits):
-            raise RecipeRefused("nothing is left to change", hint="widen --only, or narrow --without")
-        affected = terrain.affected_tests(_deciding(edits)) if state.settings.tests else None
-    tests = TestPlan(refused="switched off with --no-tests")
-    if affected is not None:
-        tests = await _plan_tests(shop, state, folder, affected)
-    shop.janitor.discard(folder)
+    async with shop.workspaces.claim(content, state.head_tree, SOURCES) as workspace:
+        async with Terrain.open(
+            content,
+            state.head_tree,
+            workspace=workspace.folder,
+            cache=shop.index_cache,
+            python=shop.tests.python(state),
+            tests_matter=state.settings.tests,
+        ) as terrain:
+            terrain.warm()
+            outcome = await recipe_named(call.name).plan(call, terrain)
+            edits, left_out = chosen(outcome.edits, state.settings)
+            check_names(edits)
+            if not any(edit.kind != "residual" for edit in edits):
+                raise RecipeRefused("nothing is left to change", hint="widen --only, or narrow --without")
+            affected = terrain.affected_tests(_deciding(edits)) if state.settings.tests else None
+        tests = TestPlan(refused="switched off with --no-tests")
+        if affected is None:
+            workspace.keep()  # resolvers only read it; to find out how tests are run a guest is let in
+        else:
+            tests = await _plan_tests(shop, state, workspace.folder, affected)
     plan = _assemble(content, state, call, outcome, edits, left_out, tests)
     sealed, data = seal(plan)
     return ProposePlan(plan_round, sealed, content.write(data), _in_context(outcome.decisions, state, call))
@@ -70,11 +70,6 @@ def _deciding(edits: Iterable[FileEdit]) -> set[str]:
     """The paths that decide which tests are run: certain edits, and tried ones in Python files. See `verifying` for the others."""
     counted = [edit for edit in edits if edit.kind != "residual" or is_python(edit.path)]
     return {path for edit in counted for path in (edit.path, edit.moved_from) if path}
-
-
-def _matters_to_resolvers(path: str) -> bool:
-    """Sources and settings: the rest is searched in the store."""
-    return path.endswith((".py", ".pyi", ".toml", ".cfg", ".ini", "py.typed"))
 
 
 async def _plan_tests(shop: Workshop, state: RunState, folder: Path, affected: AffectedTests) -> TestPlan:

@@ -18,6 +18,7 @@ from cavalcade.kernel.ids import TreeId
 from cavalcade.protocol.plan import TestPlan
 from cavalcade.protocol.receipt import Receipt
 from cavalcade.sandbox.port import Sandbox
+from cavalcade.sandbox.workspaces import Workspaces
 
 
 class Tests(Protocol):
@@ -52,12 +53,12 @@ class Tests(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SandboxedTests:
-    """`workspace` is the run's folder for scratch copies; `home` is the person's, never shown to tests; `search_path` and
+    """`workspaces` gives scratch copies of the run's project; `home` is the person's, never shown to tests; `search_path` and
     `virtual_env` are the values of PATH and VIRTUAL_ENV. `sandbox` raises SandboxUnavailable when code can't be run safely.
     """
 
     sandbox: Callable[[], Awaitable[Sandbox]]
-    workspace: Path
+    workspaces: Workspaces
     clock: Clock
     home: Path
     search_path: str
@@ -88,7 +89,7 @@ class SandboxedTests:
         renamed: dict[str, str],
     ) -> Receipt:
         timeout_s = state.settings.test_timeout_s
-        suite = Suite(content, self.sandbox, self.workspace, self.clock, self.home, timeout_s)
+        suite = Suite(content, self.sandbox, self.workspaces, self.clock, self.home, timeout_s)
         return await suite.judge(*trees, plan, renamed)
 
     def _around(self, state: RunState) -> Surroundings:

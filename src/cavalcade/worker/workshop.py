@@ -12,20 +12,19 @@ from cavalcade.domain.run import ProposePlan, RunState
 from cavalcade.gates.defaults import edit_gates
 from cavalcade.gates.port import Gate
 from cavalcade.kernel.clock import Clock
-from cavalcade.sandbox.scratch import Janitor
+from cavalcade.sandbox.workspaces import Workspaces
 from cavalcade.worker.project_tests import Tests
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """`workspace` is the run's folder for scratch copies; without `index_cache` what the index learns stays in memory."""
+    """`workspaces` gives scratch copies of the run's project; without `index_cache` what the index learns stays in memory."""
 
     record: Record
     content_of: Callable[[RunState], ContentStore]
     clock: Clock
     tests: Tests
-    workspace: Path
-    janitor: Janitor
+    workspaces: Workspaces
     index_cache: Path | None
     edit_gates: Callable[[], Sequence[Gate]] = edit_gates
     """What judges every single edit."""

@@ -13,7 +13,7 @@ from cavalcade.gates.syntax import SyntaxGate
 from cavalcade.kernel.errors import CavalcadeError, Refused
 from cavalcade.kernel.ids import RunId, run_stream
 from cavalcade.ledger.port import Ledger
-from cavalcade.sandbox.scratch import Janitor
+from cavalcade.sandbox.workspaces import FreshWorkspaces
 from cavalcade.supervisor.runs import RunService
 from cavalcade.supervisor.supervise import Supervisor
 from cavalcade.testing.simulate.broker import Broker, BusEnd
@@ -56,8 +56,7 @@ class Parts:
             content_of=lambda _state: content,
             clock=process,
             tests=DrawnTests(process, process.sleep, self.world.chance),
-            workspace=Path("/nowhere"),
-            janitor=Janitor(),
+            workspaces=FreshWorkspaces(Path("/nowhere")),
             index_cache=None,
             edit_gates=lambda: [FenceGate(), ShrinkageGate(), SyntaxGate(), DangerousGate()],
             make_plan=lambda shop, state, plan_round: self._plan(process, shop, state, plan_round),
