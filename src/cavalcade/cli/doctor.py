@@ -23,6 +23,7 @@ from cavalcade.cli.ledgers import ledger_place
 from cavalcade.cli.report import Whole
 from cavalcade.cli.terminal import Terminal
 from cavalcade.config.paths import DataFolder, data_folder
+from cavalcade.config.pool import pool_bounds
 from cavalcade.kernel.clock import SystemClock
 from cavalcade.kernel.entropy import SystemEntropy
 from cavalcade.kernel.errors import (
@@ -35,6 +36,7 @@ from cavalcade.kernel.errors import (
 )
 from cavalcade.ledger.memory import MemoryLedger
 from cavalcade.sandbox.choosing import open_sandbox
+from cavalcade.sandbox.pooled import look
 from cavalcade.supervisor.timeline import count
 from cavalcade.telemetry.settings import asked
 
@@ -80,6 +82,7 @@ async def examine(folder: DataFolder, environ: Mapping[str, str]) -> AsyncIterat
     data = _data_folder(folder)
     yield data
     yield _space(folder)
+    yield _pool(folder, environ)
     if data.ok:
         yield await _ledger(folder, environ)
     yield await _sandbox(folder, environ)
@@ -142,6 +145,30 @@ def _space(folder: DataFolder) -> Finding:
         fix=fix,
         exit_status=LedgerUnwritable.exit_status,
     )
+
+
+def _pool(folder: DataFolder, environ: Mapping[str, str]) -> Finding:
+    try:
+        bounds = pool_bounds(environ)
+        slots = look(folder.pool)
+    except UsageError as exc:
+        return _broken("pool", exc)
+    except OSError as exc:
+        return Finding(
+            name="pool",
+            ok=False,
+            found=f"{folder.pool}: {exc.strerror}",
+            fix=f"remove {folder.pool}",
+            exit_status=LedgerUnwritable.exit_status,
+        )
+    if not bounds.slots:
+        return Finding(name="pool", ok=True, found="off: every workspace is made when it is needed")
+    ready = [slot for slot in slots if slot.status == "ready"]
+    size = sum(slot.size_bytes for slot in ready) / (1 << 20)
+    found = f"{count(len(ready), 'workspace')} ready, {size:.1f} MiB"
+    found += f" (at most {bounds.slots}, {bounds.size_bytes >> 20} MiB)"
+    others = len(slots) - len(ready)
+    return Finding(name="pool", ok=True, found=found + (f", {others} in use or left over" if others else ""))
 
 
 async def _ledger(folder: DataFolder, environ: Mapping[str, str]) -> Finding:

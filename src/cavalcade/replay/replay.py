@@ -59,8 +59,8 @@ class Replayed(Struct, frozen=True, omit_defaults=False):
 
 @dataclass(frozen=True)
 class Replayer:
-    """`scratch` is a folder of its own, gone afterwards, as are the `workspaces` in it; `lender` the project's content store, which is only read. `today` is how the
-    project's tests are run now: asked only with `tests_again`, and where the record names no interpreter.
+    """`scratch` is a folder of its own, gone afterwards, as are the `workspaces` in it; `lender` the project's content store, which is
+    only read. `today` is how the project's tests are run now: asked only with `tests_again`, and where the record names no interpreter.
     """
 
     scratch: Path

@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -145,10 +146,8 @@ class HeldSlot:
 
     def remove(self) -> None:
         """Off the disk, note first. Raises OSError when something resists; then it has no note, and the next one tries."""
-        try:
+        with suppress(FileNotFoundError):
             self.unseal()
-        except FileNotFoundError:
-            pass
         discard(self.path)
 
     def release(self) -> None:
