@@ -62,9 +62,14 @@ def _commands() -> Iterator[str]:
 
 
 def _leaves(group: Any, before: str) -> Iterator[tuple[str, Any]]:
-    """Each command with its whole name. The parser's classes are untyped for us: typer carries its own copy."""
+    """Each command with its whole name, a group among them where it does something by itself.
+
+    The parser's classes are untyped for us: typer carries its own copy.
+    """
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
+            if command.invoke_without_command:
+                yield before + name, command
             yield from _leaves(command, f"{before}{name} ")
         else:
             yield before + name, command
@@ -81,7 +86,7 @@ def _of_any_command() -> Iterator[str]:
 
 def _usage(argument: Any) -> str:
     shown = argument.metavar or argument.name.upper()
-    return f"{shown}..." if argument.nargs == -1 else shown
+    return f"{shown}..." if argument.nargs == -1 and not shown.endswith("...") else shown
 
 
 def _option(option: Any) -> str:
@@ -107,6 +112,7 @@ def _statuses() -> Iterator[str]:
         failures.DEFECT: "a defect of Cavalcade itself; the traceback is kept and its place is told",
         failures.WAITS: "the run waits for a person",
         failures.STOPPED: "the run stopped without landing anything, or was aborted",
+        failures.DIVERGED: "a replay came out differently somewhere",
         failures.INTERRUPTED: "interrupted (Ctrl-C); the run can be resumed",
         failures.PIPE_CLOSED: "nobody reads the output any more",
     }

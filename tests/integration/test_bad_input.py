@@ -431,3 +431,26 @@ def test_tests_that_do_not_come_to_their_end_prove_nothing_so_nothing_lands(tmp_
     assert "not finished" in said.out
     assert "before: ended by the wall limit" in said.out
     assert "after: ended by the wall limit" in said.out
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        (("why", "HERE/prices.py:99"), 2),
+        (("why", "HERE/empty.txt:1"), 2),
+        (("why", f"HERE/prices.py:{'9' * 5000}"), 2),
+        (("restore", "last", "--at", "999", "--into", "HERE/earlier"), 6),
+        (("restore", "HERE", "--at", "2000-01-01", "--into", "HERE/earlier"), 6),
+        (("conflicts", "resolve", "c0ffee", "--repo", "HERE"), 2),
+        (("ledger", "import", "HERE/absent"), 6),
+        (("ledger", "import", "HERE/prices.py"), 6),
+    ],
+)
+def test_who_asks_for_what_is_not_there_hears_what_there_is_and_where_to_look(
+    tmp_path: Path, command: tuple[str, ...], status: int
+) -> None:
+    project = shop(tmp_path, **{"empty.txt": ""})
+    assert project.run().status == 3
+    words = [word.replace("HERE", str(project.folder)) for word in command]
+    assert_says(project(*words), status, "expected: ", "hint: ")
+    assert not (project.folder / "earlier").exists()

@@ -201,6 +201,17 @@ def test_a_fork_comes_out_the_same_from_where_it_was_forked(completed: Project, 
     assert (again.data["shared"], again.data["plans"], again.data["divergences"]) == (12, 1, [])
 
 
+def test_a_fork_at_an_event_that_its_parent_shares_itself_comes_out_the_same(
+    completed: Project, tmp_path: Path
+) -> None:
+    """Of the grandparent there is nothing then but what the fork shares with both."""
+    project, _ = copied(completed, tmp_path / "home")
+    for at in ("6", "3", "last"):
+        assert project("fork", "last", "--at", at, "--no-wait").status == 0
+    again = replayed(project)
+    assert (again.status, again.data["shared"]) == (0, 4), again
+
+
 def test_of_a_recorded_program_every_state_is_looked_at(tmp_path: Path) -> None:
     project = a_project(tmp_path, SHOP)
     script = "echo 'PRICE = 1' > price.py; rm README.md prices.py; exit 0"

@@ -161,7 +161,11 @@ async def resolve(
     system: System, terminal: Terminal, repo: Path, name: str, take: str | None, edited: Path | None
 ) -> int:
     if (take is None) == (edited is None):
-        raise UsageError("how to resolve it is not clear", expected="either --take ours|theirs or --from DIR")
+        raise UsageError(
+            "how to resolve it is not clear",
+            expected="either --take ours|theirs or --from DIR",
+            hint=f"`cavalcade conflicts show {name}` shows both sides, `cavalcade conflicts open {name} --into DIR` lays them out",
+        )
     repository = top_folder(repo)
     reconciler = system.reconciler(await system.projects.at(repository), repository)
     found = conflict_named(await reconciler.state(), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -95,6 +96,10 @@ def path_in(repository: Path, text: str, cwd: Path) -> str:
 def split_place(text: str) -> tuple[str, int]:
     """`FILE:LINE`. Raises UsageError."""
     path, _, line = text.rpartition(":")
-    if not path or not line.isdecimal() or int(line) < 1:
-        raise UsageError(f"{text!r} names no line", expected="FILE:LINE, for example src/app.py:12")
+    if not path or not re.fullmatch(r"0*[1-9][0-9]{0,8}", line):
+        raise UsageError(
+            f"{text[:200]!r} names no line",
+            expected="FILE:LINE, for example src/app.py:12",
+            hint="`cat -n FILE` numbers its lines",
+        )
     return path, int(line)

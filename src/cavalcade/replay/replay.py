@@ -94,8 +94,10 @@ class Replayer:
             groups = [group for group in groups if group.first <= decided[0].version]
         divergences += [*decided, *_kept(content, history)]
         tape = Tape(run_stream(run), groups, entropy=self.entropy)
-        for recorded in shared:
-            await tape.append(recorded.stream, [recorded.event])
+        if parent := _parent(
+            own
+        ):  # all of it as the parent's: where that is a fork itself, its own parent need not be known here
+            await tape.append(run_stream(parent), [recorded.event for recorded in shared])
         payloads = [payload for group in groups for payload in group.payloads]
         tests = RecordedTests(payloads, plan_of, self.today, again=self.tests_again)
         await self._play(run, tape, content, tests)
@@ -117,6 +119,12 @@ class Replayer:
             await Player(run, tape, runs, Supervisor(runs, bus, lambda _state: content), Worker(bus, shop)).play()
         finally:
             await self.workspaces.aclose()
+
+
+def _parent(own: Sequence[Recorded]) -> RunId | None:
+    """The run that this one was forked from."""
+    first = decode(own[0].event)
+    return first.parent if isinstance(first, e.RunForked) else None
 
 
 def _steps(own: Sequence[Recorded], plan_of: PlanOf, before: RunState) -> tuple[list[Step], list[Divergence]]:
@@ -192,10 +200,9 @@ def _summed(
     same = Counter(type(payload) for payload in tape.same)
     verdicts = Counter(payload.receipt.gate for payload in tape.same if isinstance(payload, e.GateJudged))
     lost = sum(divergence.type == "files.changed" for divergence in divergences)
-    first = decode(own[0].event)
     return Replayed(
         run=run,
-        parent=first.parent if isinstance(first, e.RunForked) else None,
+        parent=_parent(own),
         shared=shared,
         events=len(own),
         decisions=decisions,

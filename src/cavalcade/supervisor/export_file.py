@@ -138,6 +138,7 @@ class Reader:
                 raise ExportDamaged(
                     f"{path} is no export of Cavalcade: it begins with {start!r}",
                     expected="a file that `cavalcade ledger export` made",
+                    hint="make one at the other installation: cavalcade ledger export FILE",
                 )
             self._archive = zipfile.ZipFile(self._file)
         self.manifest = self._manifest()
@@ -214,4 +215,8 @@ class Reader:
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as exc:
             raise self.damaged(f"{what} is cut off or altered ({exc})") from exc
         except OSError as exc:
-            raise ExportDamaged(f"{self.path} can't be read: {exc.strerror}") from exc
+            raise ExportDamaged(
+                f"{self.path} can't be read: {exc.strerror}",
+                expected="a file that `cavalcade ledger export` made",
+                hint="name it as it is seen from here, or copy it again",
+            ) from exc

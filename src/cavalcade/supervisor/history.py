@@ -91,7 +91,11 @@ def find_event(history: Sequence[Recorded], when: When) -> Recorded:
             return history[-1]
         case Nth(version):
             if version > len(history):
-                raise NotRecorded(f"the run has no event #{version}", expected=f"1 to {len(history)}")
+                raise NotRecorded(
+                    f"the run has no event #{version}",
+                    expected=f"1 to {len(history)}",
+                    hint="`cavalcade log RUN` numbers the events",
+                )
             return history[version - 1]
         case WithId(part):
             return _only([recorded for recorded in history if _has_id(recorded, part)], part)
@@ -180,7 +184,12 @@ async def moment_of_project(ledger: Ledger, runs: RunService, project: ProjectId
         case Instant(time):
             latest = max([await ledger.at(time, stream=run_stream(run)) for run in mine])
             if not latest:
-                raise NotRecorded(f"nothing had happened in this project at {_local(time)}")
+                first = min([(await runs.history(run))[0].event.time for run in mine])
+                raise NotRecorded(
+                    f"nothing had happened in this project at {_local(time)}",
+                    expected=f"{_local(first)} or later",
+                    hint="`cavalcade runs` shows when each run began",
+                )
             events = await ledger.read(after=latest - 1, limit=1)
     last = max(events, key=lambda recorded: recorded.position)
     history = await runs.history(last.event.run)

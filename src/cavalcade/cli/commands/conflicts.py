@@ -10,7 +10,7 @@ import typer
 from cavalcade.cli.tree import All, Json, Repo, terminal_of, with_system
 
 commands = typer.Typer()
-conflicts = typer.Typer(help="Results that two installations made apart and no merge can settle.")
+conflicts = typer.Typer()
 commands.add_typer(conflicts, name="conflicts")
 
 Conflict = Annotated[str, typer.Argument(metavar="CONFLICT", help="Its name, or the beginning of it.")]
@@ -18,7 +18,7 @@ Conflict = Annotated[str, typer.Argument(metavar="CONFLICT", help="Its name, or 
 
 @conflicts.callback(invoke_without_command=True)
 def list_conflicts(context: typer.Context, repo: Repo = Path(), every: All = False, json: Json = False) -> int:
-    """List the conflicts of this project, with --all the resolved ones too."""
+    """List results that were made apart and no merge can settle; with --all the resolved ones too."""
     from cavalcade.cli.conflicts import list_conflicts as command
 
     if context.invoked_subcommand is not None:

@@ -222,7 +222,11 @@ class Explainer:
             )
         lines = split_lines(self._content.read(entry.blob))
         if not 1 <= line <= len(lines):
-            raise UsageError(f"{path} has no line {line}", expected=f"1 to {len(lines)}")
+            raise UsageError(
+                f"{path} has no line {line}",
+                expected=f"1 to {len(lines)}" if lines else "a file with lines: it is empty",
+                hint="`cat -n FILE` numbers its lines; with --run they are those of the run's result",
+            )
         return lines[line - 1].decode("utf-8", "replace").rstrip("\r\n")
 
 
