@@ -34,6 +34,11 @@ _ENVIRONMENT = (
         "CAVALCADE_LEDGER",
         "`postgresql://USER:PASSWORD@HOST:PORT/DATABASE`: the ledger is that database (extra `postgres`), shared by whoever names it",
     ),
+    (
+        "CAVALCADE_SANDBOX",
+        "`bubblewrap`, `landlock` or `wasm`: only that sandbox may be used; else `auto`, the strongest that contains",
+    ),
+    ("CAVALCADE_WASM_GUESTS", "folder with `python.wasm`, where npm can't fetch it"),
     ("XDG_DATA_HOME", "without CAVALCADE_HOME, data lies in `cavalcade` below this (else `~/.local/share`)"),
     (
         "XDG_CACHE_HOME",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from io import FileIO
@@ -14,6 +13,7 @@ from pathlib import Path
 from cavalcade.bus.memory import MemoryBus
 from cavalcade.cli.channels import Say, side_channels
 from cavalcade.cli.ledgers import ledger_place
+from cavalcade.cli.sandboxes import asked_sandbox, sandbox_surroundings
 from cavalcade.config.dotenv import read_dotenv
 from cavalcade.config.paths import DataFolder, data_folder
 from cavalcade.config.pool import pool_bounds
@@ -35,7 +35,7 @@ from cavalcade.protocol.plan import RecipeCall
 from cavalcade.recorder.program import Running, Streams
 from cavalcade.recorder.recording import Order, Outcome, Recorder
 from cavalcade.recorder.sessions.known import KnownSessions
-from cavalcade.sandbox.choosing import open_sandbox
+from cavalcade.sandbox.choosing import TEST_SUITE, choose
 from cavalcade.sandbox.pooled import PooledWorkspaces
 from cavalcade.sandbox.port import Sandbox
 from cavalcade.sandbox.refilling import Order as Refill
@@ -75,6 +75,7 @@ class System:
         self.runs = RunService(ledger, clock, entropy)
         self.projects = Projects(ledger, clock, entropy)
         self._contents: dict[ProjectId, ContentStore] = {}
+        self._sandbox: Sandbox | None = None
 
     @property
     def redactor(self) -> Redactor:
@@ -110,15 +111,11 @@ class System:
         return self.content(state.start.project)
 
     async def sandbox(self) -> Sandbox:
-        """Raises SandboxUnavailable."""
-        return await open_sandbox(
-            cache=self.folder.probes,
-            python=Path(sys.executable),
-            home=self._home,
-            search_path=self.environ.get("PATH", ""),
-            clock=self.clock,
-            entropy=self.entropy,
-        )
+        """Chosen and probed once. Raises SandboxUnavailable."""
+        if self._sandbox is None:
+            around = sandbox_surroundings(self.folder, self.environ, self.clock, self.entropy)
+            self._sandbox = (await choose(asked_sandbox(self.environ), TEST_SUITE, around)).sandbox
+        return self._sandbox
 
     def tests(self, workspaces: Workspaces) -> SandboxedTests:
         return SandboxedTests(

@@ -11,16 +11,15 @@ import sys
 import sysconfig
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
-from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
 from cavalcade.cli.channels import channels_of
 from cavalcade.cli.failures import DONE
-from cavalcade.cli.find import home_folder
 from cavalcade.cli.ledgers import ledger_place
 from cavalcade.cli.report import Whole
+from cavalcade.cli.sandboxes import asked_sandbox, sandbox_surroundings
 from cavalcade.cli.terminal import Terminal
 from cavalcade.config.paths import DataFolder, data_folder
 from cavalcade.config.pool import pool_bounds
@@ -35,7 +34,8 @@ from cavalcade.kernel.errors import (
     UsageError,
 )
 from cavalcade.ledger.memory import MemoryLedger
-from cavalcade.sandbox.choosing import open_sandbox
+from cavalcade.sandbox.canary import CONTROLS
+from cavalcade.sandbox.choosing import TEST_SUITE, TIERS, Considered, choose, consider, kept_verdict
 from cavalcade.sandbox.pooled import look
 from cavalcade.supervisor.timeline import count
 from cavalcade.telemetry.settings import asked
@@ -85,7 +85,8 @@ async def examine(folder: DataFolder, environ: Mapping[str, str]) -> AsyncIterat
     yield _pool(folder, environ)
     if data.ok:
         yield await _ledger(folder, environ)
-    yield await _sandbox(folder, environ)
+    async for finding in _sandbox(folder, environ):
+        yield finding
     yield await _side_channels(environ)
 
 
@@ -197,26 +198,36 @@ async def _ledger(folder: DataFolder, environ: Mapping[str, str]) -> Finding:
     return Finding(name="ledger", ok=True, found=f"{place.label}, whole: {count(state.events, 'event')}")
 
 
-async def _sandbox(folder: DataFolder, environ: Mapping[str, str]) -> Finding:
+async def _sandbox(folder: DataFolder, environ: Mapping[str, str]) -> AsyncIterator[Finding]:
+    """The one that a project's tests run in, then each that may be used with what it was attacked with."""
+    around = sandbox_surroundings(folder, environ, SystemClock(), SystemEntropy())
+    asked = asked_sandbox(environ)
     try:
-        sandbox = await open_sandbox(
-            cache=folder.probes,
-            python=Path(sys.executable),
-            home=home_folder(environ),
-            search_path=environ.get("PATH", ""),
-            clock=SystemClock(),
-            entropy=SystemEntropy(),
-        )
-    except SandboxUnavailable as exc:
-        return _broken("sandbox", exc)
+        chosen = await choose(asked, TEST_SUITE, around)
+    except (SandboxUnavailable, UsageError) as exc:
+        yield _broken("sandbox", exc)
+        return
     except OSError as exc:
-        return _broken("sandbox", SandboxUnavailable(f"it can't be probed: {exc}"))
-    about = sandbox.describe()
-    return Finding(
-        name="sandbox",
-        ok=True,
-        found=f"{about.get('tool', sandbox.name)} {about.get('version', '')}, contains what it should{_verified_at(folder)}",
-    )
+        yield _broken("sandbox", SandboxUnavailable(f"it can't be probed: {exc}"))
+        return
+    passed_over = [f"{found.name} is passed over: {'; '.join(found.problems)}" for found in chosen.considered[:-1]]
+    about = chosen.sandbox.describe()
+    text = f"{about['tool']} {about['version']}, contains what it should{_at(chosen.verified_at)}"
+    yield Finding(name="sandbox", ok=True, found="\n".join((text, *passed_over)))
+    for tier in TIERS:
+        if asked in ("auto", tier.name):
+            yield _verdict(await consider(tier, around) if tier.offers else kept_verdict(tier.name, around))
+
+
+def _verdict(found: Considered) -> Finding:
+    """Nothing is wrong when one of several sandboxes is missing."""
+    name = f"sandbox {found.name}"
+    if found.verified_at is None:
+        return Finding(name=name, ok=True, found="; ".join(found.problems), fix=found.hint)
+    controls = ", ".join(control.replace("_", " ") for control in CONTROLS)
+    text = f"blocks: {controls}{_at(found.verified_at)}"
+    partial = found.sandbox.describe().get("partial") if found.sandbox else None
+    return Finding(name=name, ok=True, found=f"{text}\npartial: {partial}" if partial else text)
 
 
 async def _side_channels(environ: Mapping[str, str]) -> Finding:
@@ -232,12 +243,8 @@ async def _side_channels(environ: Mapping[str, str]) -> Finding:
     return Finding(name="side channels", ok=True, found=found, fix="; ".join(notes))
 
 
-def _verified_at(folder: DataFolder) -> str:
-    try:
-        moment = datetime.fromtimestamp(folder.probes.stat().st_mtime).astimezone()
-    except OSError:
-        return ""
-    return f" (attacked and verified at {moment:%Y-%m-%d %H:%M:%S})"
+def _at(moment: datetime) -> str:
+    return f" (attacked and verified at {moment.astimezone():%Y-%m-%d %H:%M:%S})"
 
 
 def _broken(name: str, error: CavalcadeError) -> Finding:

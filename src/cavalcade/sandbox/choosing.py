@@ -148,6 +148,14 @@ async def consider(tier: Tier, around: Surroundings) -> Considered:
     return Considered(tier.name, verified_at=kept.verified_at, sandbox=opened.sandbox)
 
 
+def kept_verdict(name: str, around: Surroundings) -> Considered:
+    """What is known of a sandbox that is got ready on first use, without doing so."""
+    kept = read_verdicts(around.cache).get(name)
+    if kept is None:
+        return Considered(name, problems=("not used yet: it is fetched, compiled and attacked on first use",))
+    return Considered(name, verified_at=kept.verified_at)
+
+
 def _lacking(needs: frozenset[Need]) -> tuple[str, ...]:
     return (f"it can't give what the job needs: {', '.join(sorted(needs))}",)
 
