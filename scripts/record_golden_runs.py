@@ -20,7 +20,7 @@ import msgspec
 from cavalcade.cli.compose import System
 from cavalcade.cli.feedback import Direction, directed
 from cavalcade.config.paths import data_folder
-from cavalcade.domain.run import Abort, Approve, Inject
+from cavalcade.domain.run import Abort, Approve, Inject, Resume, Stop
 from cavalcade.kernel.ids import ProjectId, RunId
 from cavalcade.ledger.memory import MemoryLedger
 from cavalcade.protocol.events import PlanProposed, Settings, decode
@@ -79,6 +79,16 @@ async def abort(system: System, run: RunId) -> None:
     await system.runs.execute(run, Abort("ada", "changed my mind"))
 
 
+async def stop(system: System, run: RunId) -> None:
+    await system.runs.execute(run, Stop("ada", "lunch"))
+    await system.drive(run)
+
+
+async def resume(system: System, run: RunId) -> None:
+    await system.runs.execute(run, Resume("ada"))
+    await system.drive(run)
+
+
 class Scene(NamedTuple):
     """`ends` is the phase that the run has to be in afterwards."""
 
@@ -96,6 +106,7 @@ SCENES = {
     "family": Scene(FAMILY, "rename tills:Till.take to accept", "completed", (approve,)),
     "feedback": Scene(SHOP, "rename prices:total to sum_prices", "completed", (give_feedback, approve)),
     "aborted": Scene(SHOP, "rename prices:total to sum_prices", "aborted", (abort,)),
+    "halted": Scene(SHOP, "rename prices:total to sum_prices", "completed", (stop, resume, approve)),
     "failed": Scene(SHOP, "rename prices:totals to sum_prices", "failed"),
     "retried": Scene(UNTYPED, "rename shop.till:Till.take to accept", "completed", (approve,)),
     "stopped": Scene(GENERATED, "rename runtime:LoopContext to LoopState", "stopped", (approve,)),

@@ -80,7 +80,7 @@ async def test_every_event_of_a_run_of_ten_thousand_is_decided_and_done_again(tm
     tape = Tape(run_stream(made.run), groups_of(found, history, 0), entropy=entropy)
     runs = RunService(tape, clock, entropy)
     (plan,) = (fact.payload.plan for fact in facts if isinstance(fact.payload, e.PlanProposed))
-    supervisor = Supervisor(runs, MemoryBus(), lambda _state: content)
+    supervisor = Supervisor(runs, MemoryBus(FakeClock()), lambda _state: content)
     await Player(made.run, tape, runs, supervisor, LongWorker(runs, content, clock, plan, plan_of)).play()
     assert tape.divergences == []
     assert len(tape.same) == len(history)

@@ -32,8 +32,10 @@ from cavalcade.domain.run import (
     RecordPublished,
     Refusal,
     RequestRun,
+    Resume,
     RunState,
     StartTask,
+    Stop,
     TaskState,
     VerifyTask,
     decide,
@@ -111,6 +113,7 @@ class Audit:
     def __init__(self) -> None:
         self.seen = 0
         self.closed = False
+        self.halted = False
         self.rounds = 1
         """The plan that is waited for: the next one proposed, or the one after a plan that feedback made stale in the making."""
         self.proposed = ""
@@ -134,6 +137,8 @@ class Audit:
         for fact in run.facts[self.seen :]:
             again = isinstance(fact.payload, e.RunForked) and bool(fact.payload.guidance)
             assert not self.closed or again, f"{fact.payload} after the end"
+            after_a_halt = e.RunResumed | e.RunAborted | e.RunForked
+            assert not self.halted or isinstance(fact.payload, after_a_halt), f"{fact.payload} after a stop"
             self._see(fact, run)
             self.seen += 1
 
@@ -157,8 +162,13 @@ class Audit:
                 assert self.merged == set(self.specs)
                 assert published.commit == self.head
                 self.published = published.commit
+            case e.RunHalted():
+                self.halted = True
+            case e.RunResumed():
+                assert self.halted
+                self.halted = False
             case e.RunAborted() | e.RunFailed():
-                self.closed = True
+                self.closed, self.halted = True, False
             case e.RunCompleted() as completed:
                 assert completed.commit == self.head == self.published
                 self.closed = True
@@ -171,6 +181,7 @@ class Audit:
 
     def _fork(self, forked: e.RunForked) -> None:
         assert forked.version == self.seen
+        self.halted = False
         rounds = self.rounds + (not self.proposed and not self.closed)
         if forked.guidance:
             seen = self.seen
@@ -350,10 +361,26 @@ class RunMachine(RuleBasedStateMachine):
                 self.every_event_is_allowed_at_its_place()
                 self.a_verification_goes_on_until_it_is_judged()
 
-    @precondition(lambda self: not self.run.state.closed)
+    @precondition(lambda self: not self.run.state.at_rest)
     @rule(data=st.data())
     def send_something_stale(self, data: st.DataObject) -> None:
         self.send(stale(self.owed(data), data.draw))
+
+    @precondition(lambda self: not self.run.state.at_rest)
+    @rule(data=st.data(), reason=st.sampled_from(["", "lunch"]))
+    def somebody_stops_the_run_while_work_is_under_way(self, data: st.DataObject, reason: str) -> None:
+        """Whoever works for it comes too late; resumed, the run is where it was."""
+        before, late = self.run.state, self.owed(data)
+        self.send(Stop("ada", reason))
+        assert pending(self.run.state) == ()
+        assert isinstance(decide(self.run.state, late), Refusal)
+        resumed = fold(self.run.facts).going_on()
+        assert replace(resumed, since=before.since, version=before.version) == before
+
+    @precondition(lambda self: self.run.state.phase == "halted")
+    @rule()
+    def somebody_resumes_it(self) -> None:
+        self.send(Resume("ada"))
 
     @rule(data=st.data())
     def send_something_again(self, data: st.DataObject) -> None:
@@ -421,12 +448,13 @@ class RunMachine(RuleBasedStateMachine):
         state = self.run.state
         assert state.head == self.audit.head
         assert state.closed == self.audit.closed
+        assert state.halting == self.audit.halted
         assert {task.spec.id for task in state.tasks.values() if task.merged} == self.audit.merged
 
     @invariant()
-    def an_open_run_is_owed_something_and_a_closed_one_nothing(self) -> None:
+    def an_open_run_is_owed_something_and_one_at_rest_nothing(self) -> None:
         state = self.run.state
-        assert bool(pending(state)) == (state.phase != "none" and not state.closed)
+        assert bool(pending(state)) == (state.phase != "none" and not state.at_rest)
 
     @invariant()
     def a_verification_goes_on_until_it_is_judged(self) -> None:
@@ -434,7 +462,7 @@ class RunMachine(RuleBasedStateMachine):
         verifications = [effect for effect in pending(self.run.state) if isinstance(effect, VerifyTask)]
         assert len(verifications) <= 1
         last, self.verifying = self.verifying, verifications[0] if verifications else None
-        if last is not None and not self.run.state.closed and self.run.state.tasks[last.task].status == "proposed":
+        if last is not None and not self.run.state.at_rest and self.run.state.tasks[last.task].status == "proposed":
             assert self.verifying == last
 
     @invariant()
@@ -466,6 +494,8 @@ class RunMachine(RuleBasedStateMachine):
         """From wherever the machine stands: with everything passing from here on, the run ends, and well if nothing failed."""
         if self.run.state.phase in {"none", "aborted", "failed"}:
             return
+        if self.run.state.phase == "halted":
+            self.send(Resume("ada"))
         plan = self.run.plans[self.run.state.plan_hash].plan if self.run.state.plan_hash else FOREIGN.plan
         drive(self.run, Environment(plan=foreign), lambda _count: 0, steps=most_steps(plan))
         self.every_event_is_allowed_at_its_place()

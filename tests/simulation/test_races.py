@@ -102,14 +102,14 @@ async def test_a_run_that_is_aborted_while_its_task_is_about_to_start_is_aborted
     """Seed 27 of the first simulator: the supervisor gave up with `Refused`."""
     made = await approved()
     runs = JustBefore(made, StartTask, Abort("ada"))
-    state = await Supervisor(runs, MemoryBus(), made.contents).drive(made.run)
+    state = await Supervisor(runs, MemoryBus(made.clock), made.contents).drive(made.run)
     assert state.phase == "aborted"
 
 
 async def test_two_supervisors_that_complete_one_run_both_come_to_its_end() -> None:
     """Seed 17: the slower one gave up with `Refused`, though all was done."""
     made = await approved()
-    bus = MemoryBus()
+    bus = MemoryBus(made.clock)
     runs = JustBefore(made, Complete, Complete())
     worker = asyncio.create_task(Worker(bus, workshop(made)).serve())
     state = await Supervisor(runs, bus, made.contents).drive(made.run)
@@ -120,7 +120,7 @@ async def test_two_supervisors_that_complete_one_run_both_come_to_its_end() -> N
 async def test_an_objective_that_was_replaced_does_not_fail_the_run() -> None:
     """Seed 31: what was wrong with the old objective was held against the new one."""
     made = await requested()
-    bus, runs = MemoryBus(), made.service()
+    bus, runs = MemoryBus(made.clock), made.service()
     driving = asyncio.create_task(Supervisor(runs, bus, made.contents).drive(made.run))
     old = await bus.claim()
     state = await made.service().load(made.run)
@@ -200,14 +200,14 @@ async def test_a_job_that_comes_late_does_not_act_in_a_later_attempt(kind: str) 
     await made.service().execute(made.run, StartTask(T1, 1))
     late = Job(kind="verify" if kind == "verify" else "explore", run=made.run, task=T1, attempt=2)
     with pytest.raises(Refused, match="which is in attempt 1"):
-        await Worker(MemoryBus(), workshop(made)).carry_out(late)
+        await Worker(MemoryBus(made.clock), workshop(made)).carry_out(late)
 
 
 class Echo(MemoryBus):
     """Tells the first outcome three times."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
         self.offers = 0
         self._told: Outcome | None = None
         self._times = 0
@@ -227,7 +227,7 @@ class Echo(MemoryBus):
 async def test_an_outcome_that_is_told_again_and_again_counts_once() -> None:
     """The supervisor took it for the outcome of other jobs, and from then on offered those without a pause."""
     made = await approved()
-    bus = Echo()
+    bus = Echo(made.clock)
     driving = asyncio.create_task(Supervisor(made.service(), bus, made.contents).drive(made.run))
     job = await bus.claim()
     await bus.finish(Outcome(job, None))
@@ -251,4 +251,4 @@ async def test_a_supervisor_that_can_not_know_whether_its_run_is_open_gives_up()
     """It went on without a pause, and who aborted the run waited for the end of its tests."""
     made = await approved(CutOff(entropy=SeededEntropy(2)))
     with pytest.raises(Busy):
-        await Supervisor(made.service(), MemoryBus(), made.contents).drive(made.run)
+        await Supervisor(made.service(), MemoryBus(made.clock), made.contents).drive(made.run)

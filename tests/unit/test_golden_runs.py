@@ -24,6 +24,7 @@ ENDS = {
     "completed": ("completed", 24),
     "completed-by-policy": ("completed", 24),
     "failed": ("failed", 2),
+    "halted": ("completed", 26),
     "family": ("completed", 25),
     "family-decisions-v1": ("completed", 25),
     "feedback": ("completed", 33),

@@ -44,7 +44,9 @@ from cavalcade.protocol.events import (
     RunCompleted,
     RunFailed,
     RunForked,
+    RunHalted,
     RunRequested,
+    RunResumed,
     RunStopped,
     Settings,
     Side,
@@ -257,6 +259,8 @@ EXAMPLES: tuple[Payload, ...] = (
     ),
     HeadSigned(origin=OriginId("o1"), seq=9, head=HASH, key="0a" * 32, signature="0b" * 64),
     ProjectRegistered(project=ProjectId("p1"), repository="/home/ada/project"),
+    RunHalted(by="ada", reason="lunch"),
+    RunResumed(by="ada"),
 )
 """One of each type, every field other than its default."""
 

@@ -30,3 +30,14 @@ class Bus(Protocol):
     async def outcome(self) -> Outcome:
         """Waits for the next job to end."""
         ...
+
+    async def renew(self, lease_s: float) -> bool:
+        """The supervisor watches over what it offered for another `lease_s` seconds, from when a worker hears of it.
+
+        False when the last lease had run out before: work under it has stopped or will, and no renewal brings it back.
+        """
+        ...
+
+    def supervised_until_s(self, job: Job) -> float:
+        """When the lease on a claimed job runs out, by the monotonic clock of who claimed it; minus infinity before the first."""
+        ...

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
-from io import FileIO
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from cavalcade.bus.memory import MemoryBus
 from cavalcade.cli.channels import Say, side_channels
+from cavalcade.cli.driving import Driver, alone, only_driver
+from cavalcade.cli.holding import check_hold
 from cavalcade.cli.ledgers import ledger_place
 from cavalcade.cli.sandboxes import asked_sandbox, sandbox_surroundings
+from cavalcade.cli.stopping import end_children, end_program_when_stopped, obey_stop_file
 from cavalcade.config.dotenv import read_dotenv
 from cavalcade.config.paths import DataFolder, data_folder
 from cavalcade.config.pool import pool_bounds
@@ -24,7 +24,7 @@ from cavalcade.gates.references import ReferencesGate
 from cavalcade.gates.syntax import SyntaxGate
 from cavalcade.kernel.clock import Clock, SystemClock
 from cavalcade.kernel.entropy import Entropy, SystemEntropy
-from cavalcade.kernel.errors import Busy, ContentError, LedgerUnwritable, NotRecorded
+from cavalcade.kernel.errors import ContentError, LedgerUnwritable, NotRecorded
 from cavalcade.kernel.ids import CommitId, ProjectId, RunId
 from cavalcade.kernel.redaction import Redactor
 from cavalcade.ledger.port import Ledger
@@ -47,8 +47,9 @@ from cavalcade.supervisor.projects import Projects
 from cavalcade.supervisor.reconcile import Reconciler
 from cavalcade.supervisor.runs import RunService
 from cavalcade.supervisor.saving import Workplace
-from cavalcade.supervisor.supervise import Supervisor
+from cavalcade.supervisor.supervise import LEASE_S, Supervisor
 from cavalcade.worker.project_tests import SandboxedTests
+from cavalcade.worker.supervision import DeadMan, Supervision
 from cavalcade.worker.worker import Worker, Workshop
 
 WORKERS = 2
@@ -58,11 +59,22 @@ _WORTH_REFILLING = 1000
 """Files of a tree that takes longer to lay out than a process to start."""
 
 
+def _unheard(text: str) -> None:
+    """Where nobody is there to be told."""
+    del text
+
+
 class System:
     """One process's view of everything. Make it with `open_system`."""
 
     def __init__(
-        self, folder: DataFolder, ledger: Ledger, clock: Clock, entropy: Entropy, environ: Mapping[str, str]
+        self,
+        folder: DataFolder,
+        ledger: Ledger,
+        clock: Clock,
+        entropy: Entropy,
+        environ: Mapping[str, str],
+        say: Say = _unheard,
     ) -> None:
         self._redacting = RedactingLedger(ledger, Redactor(environ))
         ledger = self._redacting  # from here on nobody appends past it
@@ -71,6 +83,7 @@ class System:
         self.clock = clock
         self.entropy = entropy
         self.environ = environ
+        self._say = say
         self._home = Path(environ.get("HOME") or Path.home())
         self.runs = RunService(ledger, clock, entropy)
         self.projects = Projects(ledger, clock, entropy)
@@ -132,8 +145,9 @@ class System:
     ) -> RunId:
         """Copies what the repository shows now and puts the request on the record. Nothing else has happened when this returns.
 
-        `repository` is the top folder. Raises ContentError, LedgerError.
+        `repository` is the top folder. Raises ContentError, LedgerError, Refused while there is a stop file.
         """
+        check_hold(self.folder.stop_file)
         self.learn_secrets(repository)
         project = await self.projects.at(repository)
         content = self.content(project)
@@ -164,13 +178,26 @@ class System:
         return run
 
     async def record(self, order: Order, streams: Streams, started: Callable[[Running], None]) -> Outcome:
-        """See `Recorder.record`. The copy that was worked in goes when all of it is on record."""
+        """See `Recorder.record`. The copy that was worked in goes when all of it is on record.
+
+        Raises Refused while there is a stop file.
+        """
+        check_hold(self.folder.stop_file)
         self.learn_secrets(order.repository)
-        with _only_driver(self.folder.lock(order.run), order.run):
+        with only_driver(self.folder.lock(order.run), order.run) as holding:
             recorder = self._recorder(self.content(order.project))
+            watching: list[asyncio.Task[None]] = []
+
+            def begun(running: Running) -> None:
+                ending = end_program_when_stopped(self.runs, order.run, running, holding, self.clock)
+                obeying = obey_stop_file(self.runs, order.run, self.folder.stop_file)
+                watching.extend((asyncio.create_task(ending), asyncio.create_task(obeying)))
+                started(running)
+
             try:
-                return await recorder.record(order, streams, started)
+                return await recorder.record(order, streams, begun)
             finally:
+                await _cancelled(watching)
                 await self._discard_workspace(order.run)
 
     def _recorder(self, content: ContentStore) -> Recorder:
@@ -178,7 +205,7 @@ class System:
 
     async def end_recording(self, run: RunId) -> None:
         """Of a recording whose recorder is gone. Raises Busy while it is not."""
-        with _only_driver(self.folder.lock(run), run):
+        with only_driver(self.folder.lock(run), run):
             state = await self.runs.load(run)
             recording = state.recording
             assert recording is not None  # only recordings are ended like this
@@ -201,29 +228,32 @@ class System:
 
     def is_driven(self, run: RunId) -> bool:
         """Whether a process drives or records it now."""
-        try:
-            with _only_driver(self.folder.lock(run), run):
-                return False
-        except Busy:
-            return True
+        return Driver(self.folder.lock(run)).process() is not None
 
     @contextmanager
     def workplace(self, project: ProjectId, folder: Path) -> Generator[Workplace]:
         """The project's working tree in `folder`, for this process alone. Raises Busy, LedgerUnwritable."""
-        with _alone(self.folder.lock(project), f"{folder} is being restored"):
+        with alone(self.folder.lock(project), f"{folder} is being restored"):
             yield Workplace(self.ledger, self.content(project), self.clock, self.entropy, project, folder)
 
     async def drive(self, run: RunId) -> RunState:
-        """Carries the run on until it is closed or waits for a person. Raises Busy when another process does so."""
+        """Carries the run on until it is closed, was stopped, or waits for a person.
+
+        Raises Busy when another process does so, Refused while there is a stop file.
+        """
+        check_hold(self.folder.stop_file)
         state = await self.runs.load(run)
         if state.start is not None:
             self.learn_secrets(Path(state.start.repository))
-        with _only_driver(self.folder.lock(run), run):
+        with only_driver(self.folder.lock(run), run) as holding:
             async with self._workspaces(run, state) as workspaces:
-                return await self._drive(run, workspaces)
+                try:
+                    return await self._drive(run, workspaces)
+                finally:
+                    holding.rest()
 
     async def _drive(self, run: RunId, workspaces: Workspaces) -> RunState:
-        bus = MemoryBus()
+        bus = MemoryBus(self.clock)
         workshop = Workshop(
             record=self.runs,
             content_of=self.content_of,
@@ -231,18 +261,21 @@ class System:
             tests=self.tests(workspaces),
             workspaces=workspaces,
             index_cache=self.folder.index_cache,
+            say=self._say,
         )
-        workers = [asyncio.create_task(Worker(bus, workshop).serve()) for _ in range(WORKERS)]
+        tasks = [asyncio.create_task(Worker(bus, workshop).serve()) for _ in range(WORKERS)]
+        tasks.append(asyncio.create_task(obey_stop_file(self.runs, run, self.folder.stop_file)))
+        dead_man = DeadMan(Supervision(lambda: bus.until_s, self.clock), lambda: end_children(self.clock))
+        await bus.renew(LEASE_S)  # or the dead man's switch would find nobody there
         try:
-            state = await Supervisor(self.runs, bus, self.content_of).drive(run)
+            with dead_man.watching():
+                state = await Supervisor(self.runs, bus, self.content_of).drive(run)
             if state.closed:
                 with suppress(ContentError):  # upkeep: what can't be packed stays as it is
                     await asyncio.to_thread(self.content_of(state).compact)
             return state
         finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            await _cancelled(tasks)
 
     @asynccontextmanager
     async def _workspaces(self, run: RunId, state: RunState) -> AsyncGenerator[Workspaces]:
@@ -267,33 +300,10 @@ class System:
             await pool.aclose()
 
 
-def _only_driver(lock: Path, run: RunId) -> AbstractContextManager[None]:
-    return _alone(lock, f"run {run} is being driven", f"watch it with `cavalcade log {run} --follow`")
-
-
-@contextmanager
-def _alone(lock: Path, doing: str, hint: str = "wait until it is done") -> Generator[None]:
-    """Held by the kernel, so it goes when the process goes, however it ends. Raises Busy, LedgerUnwritable."""
-    with _lock_file(lock) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            raise Busy(f"{doing} by process {os.pread(file.fileno(), 20, 0).decode() or 'unknown'}", hint=hint) from exc
-        with suppress(OSError):  # only tells others who it is
-            file.truncate(0)
-            file.write(str(os.getpid()).encode())
-        yield
-
-
-def _lock_file(lock: Path) -> FileIO:
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        return lock.open("a+b", buffering=0)
-    except OSError as exc:
-        raise LedgerUnwritable(
-            f"{lock} can't be made: {exc.strerror}",
-            hint="make room on the disk, or make the folder writable, and try again: what was acknowledged is safe",
-        ) from exc
+async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _make_own(folder: Path) -> None:
@@ -332,6 +342,6 @@ async def open_system(environ: Mapping[str, str], say: Say) -> AsyncGenerator[Sy
     )
     try:
         async with side_channels(ledger, environ, say) as recording:
-            yield System(folder, recording, clock, entropy, environ)
+            yield System(folder, recording, clock, entropy, environ, say)
     finally:
         await ledger.aclose()

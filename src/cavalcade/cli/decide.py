@@ -9,7 +9,7 @@ from cavalcade.cli.find import choose_run
 from cavalcade.cli.gate import inject
 from cavalcade.cli.record import end_recording
 from cavalcade.cli.terminal import Terminal
-from cavalcade.domain.run import Abort, Approve
+from cavalcade.domain.run import Abort, Approve, Resume
 from cavalcade.kernel.errors import UsageError
 from cavalcade.kernel.ids import RunId
 
@@ -66,6 +66,8 @@ async def resume(system: System, terminal: Terminal, text: str) -> int:
         await end_recording(system, terminal, run)
         terminal.run = None
         return await tell(system, terminal, run)
+    if state.phase == "halted":
+        await system.runs.execute(run, Resume(terminal.user))
     if state.closed:
         terminal.say(f"nothing to resume: the run is {state.phase}")
     return await carry_on(system, terminal, run)

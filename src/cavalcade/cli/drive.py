@@ -28,7 +28,7 @@ async def carry_on(system: System, terminal: Terminal, run: RunId) -> int:
     shown = ""
     while True:
         state = await _driven(system, terminal, run)
-        if state.closed:
+        if state.at_rest:
             terminal.run = None
             return await tell(system, terminal, run)
         if not terminal.interactive:
@@ -68,6 +68,8 @@ async def tell(system: System, terminal: Terminal, run: RunId) -> int:
         terminal.data(headline(report), report_sheet(report).table)
     if report.phase == "awaiting_human":
         terminal.say(next_commands(run))
+    if report.phase == "halted":
+        terminal.say(f"go on with it: cavalcade resume {run}; end it: cavalcade abort {run}")
     return exit_status(report)
 
 
@@ -75,7 +77,7 @@ def exit_status(report: Report) -> int:
     match report.phase:
         case "completed":
             return DONE
-        case "stopped" | "aborted":
+        case "stopped" | "aborted" | "halted":
             return STOPPED
         case "failed" if report.problem is not None:
             return report.problem.exit_status

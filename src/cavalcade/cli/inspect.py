@@ -116,7 +116,7 @@ def _indented(family: Family, depth: int) -> list[Text]:
     return [Text("  " * depth).append(_family_text(family)), *below]
 
 
-_PHASE_STYLES = {"completed": "green", "stopped": "red", "failed": "red", "aborted": "yellow"}
+_PHASE_STYLES = {"completed": "green", "stopped": "red", "failed": "red", "aborted": "yellow", "halted": "yellow"}
 
 
 def _family_text(family: Family) -> Text:
@@ -162,7 +162,7 @@ async def show(system: System, terminal: Terminal, text: str, *, everything: boo
         terminal.say(next_commands(run))
     elif report.recording is not None and report.phase == "recording" and not report.recording.cut_off:
         terminal.say(f"watch it: cavalcade log {run} --follow")
-    elif exit_status(report) == 3:
+    elif report.phase == "halted" or exit_status(report) == 3:
         terminal.say(f"go on with it: cavalcade resume {run}")
     return DONE
 

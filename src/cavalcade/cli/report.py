@@ -229,7 +229,7 @@ def _recording(state: RunState, payloads: Sequence[e.Payload], *, driven: bool) 
 
 
 def _stop(state: RunState) -> StopReport | None:
-    if state.phase not in {"stopped", "aborted"}:
+    if state.phase not in {"stopped", "aborted", "halted"}:
         return None
     return StopReport(reason=state.stop_reason, places=state.stop_places)
 

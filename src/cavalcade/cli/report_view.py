@@ -13,7 +13,13 @@ from cavalcade.cli.report import GateTally, RecordingReport, Report, TaskReport,
 from cavalcade.protocol.decision import Decision
 from cavalcade.supervisor.timeline import count, duration, ending
 
-_STYLE = {"completed": "bold green", "stopped": "bold red", "failed": "bold red", "aborted": "bold yellow"}
+_STYLE = {
+    "completed": "bold green",
+    "stopped": "bold red",
+    "failed": "bold red",
+    "aborted": "bold yellow",
+    "halted": "bold yellow",
+}
 PHASE = {
     "planning": "is being planned",
     "awaiting_human": "waits for your approval",
@@ -22,6 +28,7 @@ PHASE = {
     "recording": "is being recorded",
     "completed": "completed",
     "stopped": "stopped, nothing landed",
+    "halted": "was stopped, and can be resumed",
     "aborted": "aborted, nothing landed",
     "failed": "failed, nothing landed",
 }

@@ -38,6 +38,11 @@ class DataFolder(NamedTuple):
     def lock(self, held: RunId | ProjectId) -> Path:
         return self.root / "locks" / f"{_name(held)}.lock"
 
+    @property
+    def stop_file(self) -> Path:
+        """While it is there nothing starts, and whatever runs stops."""
+        return self.root / "stop"
+
     def workspace(self, run: RunId) -> Path:
         """Scratch copies of a run; removed when it ends."""
         return self.cache / "workspaces" / _name(run)

@@ -8,6 +8,7 @@
         NameNotUsable                     the new name is taken, a keyword or no identifier
         RecipeRefused                     the recipe would break what it can't see or change
       Refused                         4   the rules of a run forbid this command now
+        Unsupervised                      nobody watched over the work any more
       ContentError                    5   the project or its object store
         NotARepository
         RepositoryNotUsable               empty, bare, objects missing ...
@@ -92,6 +93,10 @@ class RecipeRefused(UsageError):
 class Refused(CavalcadeError):
     code = "refused"
     exit_status = 4
+
+
+class Unsupervised(Refused):
+    code = "unsupervised"
 
 
 class ContentError(CavalcadeError):

@@ -453,6 +453,23 @@ class ProjectRegistered(Payload, frozen=True):
     repository: str
 
 
+@_event("run.halted.v1")
+class RunHalted(Payload, frozen=True):
+    """Stopped from outside: nothing more is recorded in the run until `run.resumed`. In a recording: its program is being ended.
+
+    `by` is a person's name, or `policy:<name>`: `policy:hold` where the stop file was there, `policy:supervision` where workers were
+    left alone.
+    """
+
+    by: str
+    reason: str = ""
+
+
+@_event("run.resumed.v1")
+class RunResumed(Payload, frozen=True):
+    by: str
+
+
 def known_types() -> tuple[str, ...]:
     return tuple(_types)
 

@@ -106,7 +106,7 @@ class Replayer:
 
     async def _play(self, run: RunId, tape: Tape, content: ScratchContentStore, tests: Tests) -> None:
         runs = RunService(RedactingLedger(tape, self.redactor), self.clock, self.entropy)
-        bus = MemoryBus()
+        bus = MemoryBus(self.clock)
         shop = Workshop(
             record=runs,
             content_of=lambda _state: content,

@@ -22,7 +22,7 @@ from cavalcade.protocol.events import decode
 from cavalcade.replay.divergence import Divergence, compared, told
 from cavalcade.supervisor.timeline import short_type
 
-_BY_PEOPLE = (e.RunRequested, e.RunForked, e.PlanApproved, e.FeedbackInjected, e.RunAborted)
+_BY_PEOPLE = (e.RunRequested, e.RunForked, e.PlanApproved, e.FeedbackInjected, e.RunAborted, e.RunHalted, e.RunResumed)
 
 _TELLS_ONLY = (e.GateJudged, e.DecisionMade)
 """No rule depends on these: what follows from them is on record beside them."""

@@ -138,14 +138,14 @@ class RunService:
         prefix = run_stream(RunId(""))
         return [RunId(stream.removeprefix(prefix)) for stream in await self._ledger.streams(prefix)]
 
-    async def wait_closed(self, run: RunId) -> RunState:
-        """Returns as soon as the run is closed, by whomever, in whichever process."""
+    async def wait_ended(self, run: RunId) -> RunState:
+        """Returns as soon as the run is closed or was stopped, by whomever, in whichever process."""
         state = await self.load(run)
-        if not state.closed:
+        if not (state.closed or state.halting):
             position, _ = self._states[run]
             async for _event in self._ledger.follow(stream=run_stream(run), after=position):
                 state = await self.load(run)
-                if state.closed:
+                if state.closed or state.halting:
                     break
         return state
 

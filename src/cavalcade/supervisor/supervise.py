@@ -6,13 +6,14 @@ The supervisor can die anywhere. Whoever drives next folds the ledger and asks `
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
 from cavalcade.bus.port import Bus, Outcome
 from cavalcade.content.port import ContentStore
 from cavalcade.domain.run import (
+    UNSUPERVISED,
     AwaitProgram,
     Complete,
     DoTask,
@@ -25,6 +26,7 @@ from cavalcade.domain.run import (
     RecordPublished,
     RunState,
     StartTask,
+    Stop,
     VerifyTask,
     WaitForHuman,
     pending,
@@ -35,6 +37,13 @@ from cavalcade.protocol.events import Overlap, Problem
 from cavalcade.protocol.job import Job
 from cavalcade.supervisor.overlaps import find_overlaps
 from cavalcade.supervisor.runs import RunService
+
+LEASE_S = 120.0
+"""How long workers go on without hearing from their supervisor. It shares an event loop with them in one process, where resolving a
+large project may take most of a minute at once."""
+_BEATS = 12
+"""Renewals in the time of one lease."""
+Pause = Callable[[float], Awaitable[object]]
 
 Contents = Callable[[RunState], ContentStore]
 """Opens the content store of a run's project."""
@@ -71,36 +80,51 @@ def job_of(run: RunId, effect: Effect) -> Job | None:
 
 
 class Supervisor:
-    def __init__(self, runs: RunService, bus: Bus, contents: Contents) -> None:
+    def __init__(
+        self, runs: RunService, bus: Bus, contents: Contents, *, lease_s: float = LEASE_S, pause: Pause = asyncio.sleep
+    ) -> None:
         self._runs = runs
         self._bus = bus
         self._contents = contents
+        self._lease_s = lease_s
+        self._pause = pause
 
     async def drive(self, run: RunId) -> RunState:
-        """Goes on until the run is closed or waits for a person or a recorded program; the state then.
+        """Goes on until the run is closed, was stopped, or waits for a person or a recorded program; the state then.
 
         An objective that can't be carried out closes the run as failed. Any other error (ledger, sandbox, tools) is raised and leaves
         the run as it stood: it can be resumed when the cause is gone.
         """
-        closed = asyncio.create_task(self._runs.wait_closed(run))
+        await self._bus.renew(self._lease_s)
+        ended = asyncio.create_task(self._runs.wait_ended(run))
+        beating = asyncio.create_task(self._beat(run))
         try:
-            return await self._drive(run, closed)
+            return await self._drive(run, ended)
         finally:
-            closed.cancel()
+            ended.cancel()
+            beating.cancel()
 
-    async def _drive(self, run: RunId, closed: asyncio.Task[RunState]) -> RunState:
+    async def _beat(self, run: RunId) -> None:
+        """Lets workers know that they are watched over. Who comes back after too long a silence finds them stopped, and says so."""
+        while await self._bus.renew(self._lease_s):
+            await self._pause(self._lease_s / _BEATS)
+        await self._runs.execute(
+            run, Stop(UNSUPERVISED, f"the supervisor was silent for longer than {self._lease_s:.0f} s")
+        )
+
+    async def _drive(self, run: RunId, ended: asyncio.Task[RunState]) -> RunState:
         # By key, since the bus may tell the same outcome twice.
         under_way: set[str] = set()
         while True:
             state = await self._runs.load(run)
             effects = pending(state)
-            if state.closed or any(isinstance(effect, WaitForHuman | AwaitProgram) for effect in effects):
+            if state.at_rest or any(isinstance(effect, WaitForHuman | AwaitProgram) for effect in effects):
                 return state
             for effect in effects:
                 if (job := await self._carry_out_if_owed(run, state, effect)) is not None:
                     await self._bus.offer(job)
                     under_way.add(job.key)
-            if under_way and (outcome := await self._next_outcome(closed)) is not None:
+            if under_way and (outcome := await self._next_outcome(ended)) is not None:
                 under_way.discard(outcome.job.key)
                 await self._take_note(run, outcome)
 
@@ -113,17 +137,17 @@ class Supervisor:
                 raise
             return None
 
-    async def _next_outcome(self, closed: asyncio.Task[RunState]) -> Outcome | None:
-        """Waits for a job to end, but no longer than the run is open: who aborts doesn't wait for a test suite.
+    async def _next_outcome(self, ended: asyncio.Task[RunState]) -> Outcome | None:
+        """Waits for a job to end, but no longer than the run goes on: who aborts or stops it doesn't wait for a test suite.
 
-        Raises what keeps it from knowing whether the run is open.
+        Raises what keeps it from knowing whether the run goes on.
         """
-        ended = asyncio.create_task(self._bus.outcome())
-        await asyncio.wait({ended, closed}, return_when=asyncio.FIRST_COMPLETED)
-        if ended.done():
-            return ended.result()
-        ended.cancel()
-        closed.result()
+        done = asyncio.create_task(self._bus.outcome())
+        await asyncio.wait({done, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if done.done():
+            return done.result()
+        done.cancel()
+        ended.result()
         return None
 
     async def _take_note(self, run: RunId, outcome: Outcome) -> None:

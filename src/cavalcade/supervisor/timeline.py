@@ -173,6 +173,10 @@ def _of_end(payload: e.Payload) -> tuple[Tone, str]:
             return "bad", f"stopped, nothing landed: {payload.reason}"
         case e.RunAborted():
             return "bad", f"aborted by {payload.by}" + (f": {payload.reason}" if payload.reason else "")
+        case e.RunHalted():
+            return "bad", f"stopped by {payload.by}" + (f": {payload.reason}" if payload.reason else "")
+        case e.RunResumed():
+            return "plain", f"resumed by {payload.by}"
         case e.RunFailed():
             return "bad", f"failed: {payload.problem.what}"
         case _:

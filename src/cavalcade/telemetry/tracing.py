@@ -245,6 +245,10 @@ class Trace:
                 self._close("aborted", "unset", payload.reason)
             case e.RunFailed():
                 self._close("failed", "error", payload.problem.what)
+            case e.RunHalted():
+                self._note(_RUN, "stopped", by=payload.by, reason=payload.reason[:_TEXT])
+            case e.RunResumed():
+                self._note(_RUN, "resumed", by=payload.by)
             case e.RecordingEnded():
                 well = payload.exit_status == 0
                 self._close("ended", "ok" if well else "error", "" if well else f"exit status {payload.exit_status}")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 from cavalcade.agents.coder import RecipeCoder
 from cavalcade.bus.port import Bus, Outcome
-from cavalcade.domain.run import RunState, TaskState
-from cavalcade.kernel.errors import Refused
+from cavalcade.domain.run import UNSUPERVISED, RunState, Stop, TaskState
+from cavalcade.kernel.errors import CavalcadeError, Refused
 from cavalcade.protocol.job import Job
 from cavalcade.worker.exploring import explore
 from cavalcade.worker.planning import make_plan
+from cavalcade.worker.supervision import SupervisedRecord, Supervision, left_alone
 from cavalcade.worker.verifying import verify
 from cavalcade.worker.workshop import Workshop
 
@@ -19,15 +23,34 @@ class Worker:
         self._shop = shop
 
     async def serve(self) -> None:
-        """Works until cancelled. An error ends the job, never the worker: whoever offered the job decides what it means."""
+        """Works until cancelled. An error ends the job, never the worker: whoever offered the job decides what it means.
+
+        Where it is left alone by the supervisor of a job, it stops at the next step and says so on the record.
+        """
         while True:
             job = await self._bus.claim()
-            try:
-                await self.carry_out(job)
-            except Exception as error:  # noqa: BLE001 - carried over to the supervisor, which raises it
-                await self._bus.finish(Outcome(job, error))
-            else:
-                await self._bus.finish(Outcome(job, None))
+            await self._bus.finish(Outcome(job, await self._error_of(job)))
+
+    async def _error_of(self, job: Job) -> Exception | None:
+        """How a job ended: None when it was carried out."""
+        supervision = Supervision(partial(self._bus.supervised_until_s, job), self._shop.clock)
+        record = SupervisedRecord(self._shop.record, supervision)
+        try:
+            supervision.check()
+            await Worker(self._bus, replace(self._shop, record=record)).carry_out(job)
+        except Exception as failed:  # noqa: BLE001 - carried over to the supervisor, which raises it
+            error = failed
+        else:
+            return None
+        if not supervision.lapsed:
+            return error
+        # What runs in a sandbox is killed where nobody watches over it: that is not what the job failed of.
+        alone = left_alone()
+        try:
+            await self._shop.record.execute(job.run, Stop(UNSUPERVISED, alone.what))
+        except CavalcadeError as unrecorded:
+            self._shop.say(f"run {job.run}: {alone.what}; that is not on the record: {unrecorded.what}")
+        return alone
 
     async def carry_out(self, job: Job) -> None:
         """Raises what the work raises; Refused when somebody decided otherwise meanwhile."""

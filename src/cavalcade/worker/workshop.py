@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,15 @@ from cavalcade.sandbox.workspaces import Workspaces
 from cavalcade.worker.project_tests import Tests
 
 
+def to_stderr(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
 @dataclass(frozen=True)
 class Workshop:
-    """`workspaces` gives scratch copies of the run's project; without `index_cache` what the index learns stays in memory."""
+    """`workspaces` gives scratch copies of the run's project; without `index_cache` what the index learns stays in memory. `say` tells a
+    person what can't be recorded.
+    """
 
     record: Record
     content_of: Callable[[RunState], ContentStore]
@@ -30,3 +37,4 @@ class Workshop:
     """What judges every single edit."""
     make_plan: Callable[[Workshop, RunState, int], Awaitable[ProposePlan]] | None = None
     """Makes the plan of a round; None: from the recipe that the run asks for."""
+    say: Callable[[str], None] = to_stderr

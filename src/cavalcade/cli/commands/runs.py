@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cavalcade.cli.tree import All, Json, Repo, Run, terminal_of, with_system
+from cavalcade.cli.tree import All, Json, Repo, Run, finished, terminal_of, with_system
 
 commands = typer.Typer()
 
@@ -191,6 +191,33 @@ def abort(
 
     terminal = terminal_of(context, json)
     return with_system(terminal, lambda system: command(system, terminal, run, reason))
+
+
+@commands.command()
+def stop(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(metavar="[RUN]", help="A run's id, its beginning or end, or `last`.")] = "",
+    every: Annotated[bool, typer.Option("--all", envvar="CAVALCADE_ALL", help="Whatever runs now.")] = False,
+    hold: Annotated[
+        bool,
+        typer.Option("--hold", envvar="CAVALCADE_HOLD", help="Whatever runs now, and nothing starts until --release."),
+    ] = False,
+    release: Annotated[
+        bool, typer.Option("--release", envvar="CAVALCADE_RELEASE", help="Let runs start again after --hold.")
+    ] = False,
+    reason: Annotated[str, typer.Option(metavar="TEXT", envvar="CAVALCADE_REASON", help="For the record.")] = "",
+    json: Json = False,
+) -> int:
+    """Stop what a run has under way, within a second, with every process it started; `resume` goes on with it.
+
+    Asked of the process that drives the run, and done to it when it does not answer. Works without the record as well.
+    """
+    from cavalcade.cli.stop import Asked
+    from cavalcade.cli.stop import stop as command
+
+    terminal = terminal_of(context, json)
+    asked = Asked(run, every=every, hold=hold, release=release, reason=reason)
+    return finished(command(terminal, asked))
 
 
 @commands.command()

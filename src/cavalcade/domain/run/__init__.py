@@ -9,9 +9,12 @@ requested ─► planning ─► awaiting_human ─► executing ─► publishi
                 └── feedback ──┘               └─► stopped (a task can't pass its gates; nothing landed)
 recording ─► completed (the recorded program has ended, however)
 any open phase but recording ─► aborted (a person) | failed (an error that names itself)
+any open phase but recording ─► halted (stopped from outside: nothing is owed and nothing recorded) ─► the same phase again (resumed)
 """
 
 from cavalcade.domain.run.commands import (
+    HELD,
+    UNSUPERVISED,
     Abort,
     Approve,
     Command,
@@ -31,8 +34,10 @@ from cavalcade.domain.run.commands import (
     RecordOutput,
     RecordPublished,
     RequestRun,
+    Resume,
     StartRecording,
     StartTask,
+    Stop,
 )
 from cavalcade.domain.run.decide import decide
 from cavalcade.domain.run.evolve import Fact, evolve, fold
@@ -52,6 +57,8 @@ from cavalcade.domain.run.refusal import Refusal
 from cavalcade.domain.run.state import RunState, TaskState
 
 __all__ = [
+    "HELD",
+    "UNSUPERVISED",
     "Abort",
     "Approve",
     "AwaitProgram",
@@ -80,9 +87,11 @@ __all__ = [
     "RecordPublished",
     "Refusal",
     "RequestRun",
+    "Resume",
     "RunState",
     "StartRecording",
     "StartTask",
+    "Stop",
     "TaskState",
     "VerifyTask",
     "WaitForHuman",

@@ -22,6 +22,11 @@ from cavalcade.protocol.events import (
 from cavalcade.protocol.plan import Base, Place, RecipeCall
 from cavalcade.protocol.receipt import Receipt
 
+UNSUPERVISED = "policy:supervision"
+"""Who stopped a run whose workers were left alone."""
+HELD = "policy:hold"
+"""Who stopped a run because the stop file is there."""
+
 
 class RequestRun(NamedTuple):
     request: RunRequested
@@ -70,6 +75,17 @@ class Inject(NamedTuple):
 class Abort(NamedTuple):
     by: str
     reason: str = ""
+
+
+class Stop(NamedTuple):
+    """`by` as in RunHalted. What is under way is ended by whoever hears of it; the run can be resumed."""
+
+    by: str
+    reason: str = ""
+
+
+class Resume(NamedTuple):
+    by: str
 
 
 class Fail(NamedTuple):
@@ -177,6 +193,8 @@ Command = (
     | Approve
     | Inject
     | Abort
+    | Stop
+    | Resume
     | Fail
     | StartTask
     | ProposeEdit

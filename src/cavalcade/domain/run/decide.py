@@ -32,6 +32,10 @@ def decide(state: RunState, command: c.Command) -> Decided:
             return _fork(state, command)
         case _ if state.closed:
             return Refusal(f"the run is {state.phase}: nothing more can happen in it", hint="start a new run")
+        case c.Stop():
+            return () if state.halting else (e.RunHalted(by=command.by, reason=command.reason),)
+        case _ if state.phase == "halted":
+            return _decide_for_halted(state, command)
         case c.RecordChanges() | c.RecordOutput() | c.RecordConversation() | c.EndRecording() | c.RecordPublished() if (
             state.recording
         ):
@@ -49,6 +53,8 @@ def decide(state: RunState, command: c.Command) -> Decided:
             return Refusal(
                 f"plan {command.round} is not the one that is waited for", expected=f"plan {state.round + 1}"
             )
+        case c.Resume():
+            return ()
         case c.Fail():
             return (e.RunFailed(problem=command.problem),)
         case c.ProposePlan():
@@ -61,6 +67,20 @@ def decide(state: RunState, command: c.Command) -> Decided:
             return _finish(state, command)
         case _:
             return _decide_for_task(state, command)
+
+
+def _decide_for_halted(state: RunState, command: c.Command) -> Decided:
+    """The fence behind a stop: whoever still works for the run comes too late."""
+    match command:
+        case c.Resume():
+            return (e.RunResumed(by=command.by),)
+        case c.Abort():
+            return (e.RunAborted(by=command.by, reason=command.reason),)
+        case _:
+            return Refusal(
+                f"the run was stopped by {state.halted_by}: nothing is recorded in it until it is resumed",
+                hint="go on with it: `cavalcade resume`; end it: `cavalcade abort`",
+            )
 
 
 def _fork(state: RunState, command: c.Fork) -> Decided:
@@ -87,7 +107,7 @@ def _fork(state: RunState, command: c.Fork) -> Decided:
         recipe=command.recipe,
         settings=command.settings,
     )
-    if state.phase == "awaiting_human" and not command.guidance and command.settings.auto_approve:
+    if state.going_on().phase == "awaiting_human" and not command.guidance and command.settings.auto_approve:
         return (forked, e.PlanApproved(plan_hash=state.plan_hash, by="policy:yes"))
     return (forked,)
 

@@ -91,6 +91,8 @@ def _apply_to_run(state: RunState, fact: Fact) -> RunState:
             return _enter(state, "planning", fact, plan_hash="", plan=None, tasks={}, **known)
         case e.ResultPublished() as payload:
             return replace(state, published=True, branch=payload.branch)
+        case e.RunHalted() | e.RunResumed() as payload:
+            return _halt(state, payload, fact)
         case e.RecordingStarted() | e.FilesChanged() | e.RecordingEnded() as payload:
             return _record(state, payload, fact)
         case _:
@@ -106,6 +108,17 @@ def _record(state: RunState, payload: e.RecordingStarted | e.FilesChanged | e.Re
             return replace(state, head=payload.commit, head_tree=payload.tree, looks=state.looks + 1)
         case e.RecordingEnded():
             return _enter(state, "completed", fact, exit_status=payload.exit_status)
+
+
+def _halt(state: RunState, payload: e.RunHalted | e.RunResumed, fact: Fact) -> RunState:
+    state = state.going_on()
+    match payload:
+        case e.RunHalted():
+            known = {"halted_in": state.phase, "halted_by": payload.by, "stop_reason": payload.reason}
+            # What a recorded program did last, and its end, are still to be recorded.
+            return replace(state, **known) if state.recording else _enter(state, "halted", fact, **known)
+        case e.RunResumed():
+            return _enter(state, state.phase, fact)
 
 
 def _close(state: RunState, fact: Fact) -> RunState:
@@ -126,7 +139,7 @@ def _fork(state: RunState, forked: e.RunForked, fact: Fact) -> RunState:
     """From here on it is another run: what its parent published, how it ended and what it overlapped with is the parent's own."""
     own = RunState()
     state = replace(
-        state,
+        state.going_on(),
         parent=forked.parent,
         shared=state.version,
         objective=forked.objective,

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from cavalcade.kernel.ids import BlobId, CommitId, EventId, RunId, TaskId, TreeId
 from cavalcade.protocol.events import (
@@ -26,6 +27,7 @@ Phase = Literal[
     "executing",
     "publishing",
     "recording",
+    "halted",
     "completed",
     "stopped",
     "aborted",
@@ -113,6 +115,9 @@ class RunState(Struct, frozen=True):
     problem: Problem | None = None
     stop_reason: str = ""
     stop_places: tuple[Place, ...] = ()
+    halted_in: Phase = "none"
+    """The phase that a halted run goes on with when it is resumed; `recording` while the program of a recording is being ended."""
+    halted_by: str = ""
 
     @property
     def own_version(self) -> int:
@@ -127,6 +132,22 @@ class RunState(Struct, frozen=True):
     @property
     def closed(self) -> bool:
         return self.phase in CLOSED
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nobody may do anything for the run: it has ended, or somebody stopped it."""
+        return self.closed or self.phase == "halted"
+
+    @property
+    def halting(self) -> bool:
+        """Whether somebody stopped it and it has not been resumed since, nor ended."""
+        return self.halted_in != "none" and not self.closed
+
+    def going_on(self) -> RunState:
+        """As before it was stopped."""
+        if not self.halting:
+            return self
+        return replace(self, phase=self.halted_in, halted_in="none", halted_by="", stop_reason="")
 
     def tree_for(self, task: TaskId) -> TreeId:
         """What a task sees; for no task, or one not begun, the head of the run."""

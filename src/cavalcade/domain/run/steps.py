@@ -72,7 +72,7 @@ def _end_of_group(history: Sequence[Fact], start: int, state: RunState) -> int:
 
 
 def _approves(state: RunState, forked: e.RunForked) -> bool:
-    return state.phase == "awaiting_human" and not forked.guidance and forked.settings.auto_approve
+    return state.going_on().phase == "awaiting_human" and not forked.guidance and forked.settings.auto_approve
 
 
 _P = TypeVar("_P", bound=e.Payload)
@@ -153,6 +153,10 @@ def _command_of_one(fact: Fact) -> c.Command:
             return c.Inject(f.text, f.by, f.objective, f.recipe, f.settings)
         case e.RunAborted() as aborted:
             return c.Abort(aborted.by, aborted.reason)
+        case e.RunHalted() as halted:
+            return c.Stop(halted.by, halted.reason)
+        case e.RunResumed() as resumed:
+            return c.Resume(resumed.by)
         case e.RunFailed() as failed:
             return c.Fail(failed.problem)
         case e.TaskStarted() as started:

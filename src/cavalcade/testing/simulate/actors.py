@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from cavalcade.bus.port import Bus
@@ -47,7 +48,12 @@ class Parts:
 
     def supervisor(self, process: Process, runs: RunService, bus: Bus) -> Supervisor:
         content = self.disk.end(process)
-        return Supervisor(runs, bus, lambda _state: content)
+        return Supervisor(runs, bus, lambda _state: content, pause=self._never)
+
+    def _never(self, seconds: float) -> asyncio.Future[None]:
+        """Nobody waits for beats: without them a simulation ends as soon as nothing is left to be done."""
+        del seconds
+        return self.world.loop.create_future()
 
     def workshop(self, process: Process) -> Workshop:
         content = self.disk.end(process)

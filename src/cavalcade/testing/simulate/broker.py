@@ -7,6 +7,7 @@ the broker lives. When it dies all queues are gone, and whoever is connected get
 from __future__ import annotations
 
 import asyncio
+import math
 
 from cavalcade.bus.port import Outcome
 from cavalcade.kernel.errors import Busy
@@ -172,6 +173,15 @@ class BusEnd:
         await self._hop()
         assert outcome is not None  # only a broker that is gone says nothing, and then the hop fails
         return outcome
+
+    async def renew(self, lease_s: float) -> bool:
+        del lease_s
+        return True
+
+    def supervised_until_s(self, job: Job) -> float:
+        """Nobody is left alone here: what a worker does without its supervisor is to be refused by the rules of the run."""
+        del job
+        return math.inf
 
     def deliver(self, outcome: Outcome | None) -> None:
         self._outcomes.put_nowait(outcome)
