@@ -26,7 +26,7 @@ from cavalcade.ledger.memory import MemoryLedger
 from cavalcade.protocol.envelope import Recorded
 from cavalcade.protocol.events import EditApplied, RunRequested, decode
 from cavalcade.protocol.job import Job
-from cavalcade.sandbox.scratch import Janitor
+from cavalcade.sandbox.workspaces import FreshWorkspaces
 from cavalcade.supervisor.runs import RunService
 from cavalcade.supervisor.supervise import Supervisor
 from cavalcade.testing.clock import FakeClock, SeededEntropy
@@ -186,8 +186,7 @@ def workshop(made: Made) -> Workshop:
         content_of=made.contents,
         clock=clock,
         tests=DrawnTests(clock, at_once, random.Random(1)),
-        workspace=Path("/nowhere"),
-        janitor=Janitor(),
+        workspaces=FreshWorkspaces(Path("/nowhere")),
         index_cache=None,
         edit_gates=lambda: [SyntaxGate()],
     )
