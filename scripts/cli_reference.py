@@ -44,6 +44,8 @@ _ENVIRONMENT = (
         "XDG_CACHE_HOME",
         "without CAVALCADE_HOME, what can be thrown away lies in `cavalcade` below this (else `~/.cache`)",
     ),
+    ("CAVALCADE_POOL", "how many workspaces may lie ready for the next run (8); 0: none"),
+    ("CAVALCADE_POOL_MIB", "how much of the disk they may take, in MiB (2048)"),
     ("VIRTUAL_ENV", "an active environment: its Python runs the tests when nothing else names one"),
     ("NO_COLOR", "no colours; they never carry a meaning of their own"),
     ("TERM", "`dumb`: plain lines instead of the live view"),

@@ -11,12 +11,12 @@ import shutil
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from projects import wait_until
 
 from cavalcade.content.git import GitContentStore
 from cavalcade.content.port import Change
@@ -375,20 +375,9 @@ async def test_what_a_killed_process_left_goes_and_what_another_has_stays(place:
     held.release()
 
 
-def _until(done: Callable[[], bool]) -> Iterator[None]:
-    """Waits in steps for what another process does; bounded."""
-    for _ in range(600):
-        if done():
-            return
-        time.sleep(0.05)
-        yield
-    raise AssertionError("it did not happen within 30 s")
-
-
 def test_the_pool_is_filled_in_the_background_and_that_stops_with_whoever_asked(place: Place) -> None:
     order = Order(str(place.folder), str(place.top / "content.git"), PROJECT, place.trees[0], Bounds(3, 64 << 20))
     with refilling(order):
-        for _ in _until(lambda: len([slot for slot in look(place.folder) if slot.status == "ready"]) == 3):
-            pass
+        wait_until(lambda: [slot.status for slot in look(place.folder)] == ["ready"] * 3, "three workspaces lie ready")
     assert sorted(slot.key.layout for slot in look(place.folder) if slot.key) == [SOURCES.name, WHOLE.name, WHOLE.name]
     asyncio.run(place.used(place.trees[1]))

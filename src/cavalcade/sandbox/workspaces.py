@@ -2,7 +2,7 @@
 
 A workspace is what `restore` makes of a tree in an empty folder, wherever it comes from. Whoever takes one may do with it what they
 like; it is thrown away afterwards, unless they say that it was only read (`Workspace.keep`). A workspace that a guest was shown is
-never kept: see docs/safety.md.
+never kept: see docs/pool.md.
 """
 
 from __future__ import annotations
