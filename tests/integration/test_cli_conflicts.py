@@ -50,6 +50,11 @@ def asked(project: Project, objective: str) -> None:
     assert done.status == 0, done
 
 
+def recorded(project: Project, script: str, *flags: str) -> None:
+    done = project("record", *flags, "--repo", str(project.folder), "--", "sh", "-c", script)
+    assert done.status == 0, done
+
+
 def test_results_that_go_together_become_a_branch_with_both(sides: tuple[Project, Project], tmp_path: Path) -> None:
     ada, bob = sides
     asked(ada, "rename shop.prices:total to sum_prices")
@@ -93,6 +98,25 @@ def test_a_conflict_is_listed_shown_laid_out_and_settled(sides: tuple[Project, P
     assert ada("conflicts", *at, "--json").data == []
     (told,) = ada("conflicts", "--all", *at, "--json").data
     assert told["resolved"]["how"] == "edited"
+
+
+def test_what_recorded_programs_made_apart_is_brought_together_too(
+    sides: tuple[Project, Project], tmp_path: Path
+) -> None:
+    """With a run's result and with another recording's; what changed nothing, or was done in place, is no result."""
+    ada, bob = sides
+    asked(ada, "rename shop.prices:total to sum_prices")
+    recorded(ada, "sed 's/items): *$/them):/' shop/till.py > new && mv new shop/till.py")
+    recorded(bob, "sed 's/NOTHING/EMPTY/' shop/prices.py > new && mv new shop/prices.py")
+    recorded(bob, "sed 's/items):$/things):/' shop/till.py > new && mv new shop/till.py")
+    recorded(bob, "true")
+    recorded(bob, "echo '# mine' >> shop/other.py", "--in-place")
+    said = take_over(bob, ada, tmp_path)
+    assert "go together: branch cavalcade/x" in said
+    merged = [ada.git("show", f"{name}:shop/prices.py") for name in ada.branches() if name.startswith("cavalcade/x")]
+    assert any("def sum_prices" in text and "EMPTY = 0" in text for text in merged)
+    conflicts = ada("conflicts", "--repo", str(ada.folder), "--json").data
+    assert ["shop/till.py"] in [conflict["paths"] for conflict in conflicts]
 
 
 @pytest.mark.parametrize(

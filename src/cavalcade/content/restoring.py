@@ -136,7 +136,7 @@ def restore_files(differences: Iterable[Difference], read: Read, into: Path, mar
 
 def _unwritable(into: Path, exc: OSError) -> ContentError:
     return ContentError(
-        f"{into} can't be restored: {exc.strerror}: {os.fsdecode(exc.filename or '')}",
+        f"{into} can't be restored: {exc.strerror}" + (f": {os.fsdecode(exc.filename)}" if exc.filename else ""),
         expected="a writable folder with space left",
         hint="make room or choose another folder, then restore again: it goes on where it stopped",
     )

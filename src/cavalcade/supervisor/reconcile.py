@@ -117,18 +117,18 @@ class Reconciler:
         return divergence.fold(Told(decode(each.event), each.origin == own) for each in history)
 
     async def _results(self) -> list[Result]:
-        """Of completed runs of this project, each put down to the origin that asked for it."""
+        """The branches of completed runs and recordings of this project, each put down to the origin that asked for it."""
         results: list[Result] = []
         for run in await self._runs.list():
             state = await self._runs.load(run)
-            if state.phase == "completed" and state.request is not None and state.request.project == self._project:
+            if state.phase == "completed" and state.branch and state.start and state.start.project == self._project:
                 first = (await self._ledger.read(stream=run_stream(run), limit=1))[0]
                 results.append(self._result(run, first.origin, state))
         return results
 
     def _result(self, run: RunId, origin: OriginId, state: RunState) -> Result:
-        assert state.request is not None  # checked by the caller
-        diffs = self._content.diff(state.request.base.tree, state.head_tree, context=0)
+        assert state.start is not None  # checked by the caller
+        diffs = self._content.diff(state.start.base.tree, state.head_tree, context=0)
         changed = frozenset(path for diff in diffs for path in (diff.path, diff.old_path) if path)
         return Result(run=run, origin=origin, commit=state.head, tree=state.head_tree, changed=changed)
 
