@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +49,36 @@ def python_command(workspace: Path, code: str, **more: Any) -> Command:
 
 async def inside(sandbox: Sandbox, workspace: Path, code: str, limits: Limits = LIMITS, **more: Any) -> Result:
     return await sandbox.run(python_command(workspace, code, **more), limits)
+
+
+NOBODY = 65534
+
+
+def system_python_as_user(script: str) -> Any:
+    """What a script beside this file prints as JSON, run by the system's Python. Run as root this drops to another uid."""
+    folder = Path(tempfile.mkdtemp(prefix="as-user-"))
+    try:
+        package = Path(sys.modules["cavalcade"].__file__ or "").parent
+        shutil.copytree(package, folder / "lib" / "cavalcade", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(Path(__file__).with_name(script), folder)
+        (folder / "scratch").mkdir()
+        user = NOBODY if os.geteuid() == 0 else None
+        if user is not None:
+            os.chown(folder / "scratch", user, user)
+        folder.chmod(0o755)
+        python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
+        env = {
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": str(folder / "lib"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HOME": "/nonexistent",
+        }
+        done = subprocess.run(
+            [python, str(folder / script), python, str(folder / "scratch")],
+            capture_output=True, text=True, timeout=120, check=False, env=env, cwd=folder,
+            user=user, group=user, extra_groups=None if user is None else [],
+        )  # fmt: skip
+        assert done.stderr == "", done.stderr
+        return json.loads(done.stdout)
+    finally:
+        shutil.rmtree(folder)

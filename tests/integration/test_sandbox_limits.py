@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sandbox_kit import LIMITS, inside, opened
+from sandbox_kit import LIMITS, inside, opened, system_python_as_user
 
 from cavalcade.sandbox.cgroups import Groups, find_groups
 from cavalcade.sandbox.port import Limits, Sandbox
@@ -70,9 +70,13 @@ async def test_too_many_open_files_are_an_error_inside_and_told_when_seen(sandbo
 
 
 async def test_a_file_that_met_its_limit_is_told_though_the_guest_went_on(sandbox: Sandbox, workspace: Path) -> None:
-    code = "f = open('big', 'wb', 0)\ntry:\n    while True: f.write(b'x' * (1 << 20))\nexcept OSError: print('on')"
-    result = await inside(sandbox, workspace, code)
-    assert (result.exit_code, result.stdout, result.met) == (0, b"on\n", ("file_size",))
+    """It waits until the watcher must have looked."""
+    code = (
+        "import signal\nf = open('big', 'wb', 0)\ntry:\n    while True: f.write(b'x' * (1 << 20))\n"
+        "except OSError: print('on', flush=True)\nsignal.pause()"
+    )
+    result = await inside(sandbox, workspace, code, replace(LIMITS, wall_s=2))
+    assert (result.hit, result.stdout, result.met) == ("wall", b"on\n", ("file_size",))
 
 
 async def test_honest_work_meets_nothing(sandbox: Sandbox, workspace: Path) -> None:
@@ -150,3 +154,38 @@ def test_without_groups_the_answer_is_none(tmp_path: Path) -> None:
     own.write_text("0::/user.slice\n")
     assert find_groups(tmp_path, own) is None
     assert find_groups(tmp_path, tmp_path / "missing") is None
+
+
+def test_version_2_is_told_the_same_limits(tmp_path: Path) -> None:
+    """On a folder laid out like one: its own files hold what a kernel would be told."""
+    own = tmp_path / "own"
+    own.write_text("0::/user.slice/app\n")
+    here = tmp_path / "user.slice" / "app"
+    here.mkdir(parents=True)
+    (here.parent / "cgroup.subtree_control").write_text("cpu memory pids\n")
+    groups = find_groups(tmp_path, own)
+    assert groups is not None
+    assert groups.memory == here.parent
+    with groups.group(100, 5) as group:
+        (folder,) = group.folders
+        assert [(folder / name).read_text() for name in ("memory.max", "memory.swap.max", "pids.max")] == [
+            "100",
+            "0",
+            "5",
+        ]
+        assert group.hit() == ""
+        (folder / "pids.events").write_text("max 2\n")
+        assert group.hit() == "processes"
+        (folder / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")
+        assert group.hit() == "memory"
+
+
+def test_an_ordinary_user_is_held_by_the_same_limits_fence_network_and_secrets() -> None:
+    outcome = system_python_as_user("limits_as_user.py")
+    assert outcome == {
+        "limits": ["wall", "cpu", "memory", "processes", "file_size", "disk", "files", "output"],
+        "open files": ["wall", ["open_files"]],
+        "fence": [["src/.env", "src/other.py"], "stopped stopped done\n", ["a.py", "b.py", "new.py"], "b"],
+        "network": ["this is allowed\n403\n", [["bad.example", 1]]],
+        "secrets": ["21 [redacted:configured:TOKEN]\n", True],
+    }

@@ -12,14 +12,15 @@ from cavalcade.sandbox.interpreter import interpreter_roots
 from cavalcade.sandbox.port import Command, Limits, Result, Sandbox, Told
 from cavalcade.sandbox.proxy import Proxy, Resolver, look_up
 
+_OWN_LOOPBACK = ("bubblewrap",)
 _FORWARDER = Path(__file__).with_name("forwarder.py")
 
 
 class Networked:
     """A `Sandbox`. Commands that name no host go through as they are, without any network.
 
-    The sandbox within must give each command a loopback of its own. The forwarder inside counts as a process of the command, with a
-    thread for each connection.
+    The sandbox within must give each command a loopback of its own, else hosts are refused as a whole. The forwarder inside counts as
+    a process of the command, with a thread for each connection.
     """
 
     def __init__(self, sandbox: Sandbox, python: Path, home: Path, resolve: Resolver = look_up) -> None:
@@ -38,6 +39,11 @@ class Networked:
         `Command.network` that is no `host:port`, too."""
         if not command.network:
             return await self._sandbox.run(command, limits, told=told)
+        if self._sandbox.name not in _OWN_LOOPBACK:
+            raise SandboxUnavailable(
+                f"the sandbox {self._sandbox.name!r} can't let a command reach hosts",
+                expected=" or ".join(_OWN_LOOPBACK),
+            )
         proxy = Proxy(command.network, self._resolve)
         folder = Path(
             tempfile.mkdtemp(prefix="cavalcade-net-")
