@@ -6,6 +6,7 @@ Bug class this catches: two who mean well do the same thing, or the opposite, at
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -18,9 +19,10 @@ from cavalcade.agents.coder import RecipeCoder
 from cavalcade.bus.memory import MemoryBus
 from cavalcade.bus.port import Outcome
 from cavalcade.content.port import ContentStore
-from cavalcade.domain.run import Abort, Approve, Command, Complete, Inject, RunState, StartTask
+from cavalcade.domain.run import Abort, Approve, Command, Complete, Inject, Resume, RunState, StartTask
+from cavalcade.gates.port import Judgement, Question, TreeReader
 from cavalcade.gates.syntax import SyntaxGate
-from cavalcade.kernel.errors import Busy, RecipeRefused, Refused
+from cavalcade.kernel.errors import Busy, RecipeRefused, Refused, Unsupervised
 from cavalcade.kernel.ids import RunId, StreamId, TaskId
 from cavalcade.ledger.memory import MemoryLedger
 from cavalcade.protocol.envelope import Recorded
@@ -29,6 +31,7 @@ from cavalcade.protocol.job import Job
 from cavalcade.sandbox.workspaces import FreshWorkspaces
 from cavalcade.supervisor.runs import RunService
 from cavalcade.supervisor.supervise import Supervisor
+from cavalcade.supervisor.timeline import short_type
 from cavalcade.testing.clock import FakeClock, SeededEntropy
 from cavalcade.testing.memory_content import MemoryContent
 from cavalcade.testing.simulate.projects import CALL, DrawnTests, Shape
@@ -251,3 +254,58 @@ async def test_a_supervisor_that_can_not_know_whether_its_run_is_open_gives_up()
     made = await approved(CutOff(entropy=SeededEntropy(2)))
     with pytest.raises(Busy):
         await Supervisor(made.service(), MemoryBus(made.clock), made.contents).drive(made.run)
+
+
+def told(made: Made, events: list[Recorded]) -> list[str]:
+    return [short_type(recorded.event.type) for recorded in events if recorded.event.run == made.run]
+
+
+async def test_a_worker_whose_supervisor_never_renews_stops_before_its_first_step_and_says_so() -> None:
+    """What a dead man's switch is for: the job was offered by somebody who has been silent since."""
+    made = await approved()
+    await made.service().execute(made.run, StartTask(T1, 1))
+    bus = MemoryBus(made.clock)
+    await bus.offer(Job(kind="task", run=made.run, task=T1, attempt=1))
+    worker = asyncio.create_task(Worker(bus, workshop(made)).serve())
+    outcome = await bus.outcome()
+    worker.cancel()
+    assert isinstance(outcome.error, Unsupervised)
+    state = await made.service().load(made.run)
+    assert (state.phase, state.halted_by) == ("halted", "policy:supervision")
+    assert told(made, await made.ledger.read())[-2:] == ["task.started", "run.halted"]
+
+
+class Stalling(SyntaxGate):
+    """Takes longer than any lease."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    async def judge(self, question: Question, reader: TreeReader) -> Judgement:
+        self._clock.advance(1000.0)
+        return await super().judge(question, reader)
+
+
+async def test_a_worker_that_is_left_alone_in_the_middle_of_an_edit_records_nothing_of_it_and_stops() -> None:
+    made = await approved()
+    bus = MemoryBus(made.clock)
+    shop = dataclasses.replace(workshop(made), edit_gates=lambda: [Stalling(made.clock)])
+    worker = asyncio.create_task(Worker(bus, shop).serve())
+    state = await Supervisor(made.service(), bus, made.contents).drive(made.run)
+    worker.cancel()
+    assert (state.phase, state.halted_by) == ("halted", "policy:supervision")
+    assert told(made, await made.ledger.read())[-2:] == ["edit.proposed", "run.halted"]
+    await made.service().execute(made.run, Resume("ada"))
+    assert (await made.service().load(made.run)).phase == "executing"
+
+
+async def test_a_supervisor_that_comes_back_too_late_stops_the_run() -> None:
+    """Its process was stopped, or its loop was stuck: its workers have stopped, or will at their next step."""
+    made = await approved()
+
+    async def asleep(seconds: float) -> None:
+        made.clock.advance(seconds + 1000.0)
+
+    state = await Supervisor(made.service(), MemoryBus(made.clock), made.contents, pause=asleep).drive(made.run)
+    assert (state.phase, state.halted_by) == ("halted", "policy:supervision")
