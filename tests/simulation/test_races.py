@@ -249,6 +249,22 @@ class CutOff(MemoryLedger):
         yield
 
 
+class Unheard(MemoryBus):
+    """Only the first renewal gets through."""
+
+    async def renew(self, lease_s: float) -> bool:
+        if self.until_s > 0:
+            raise Busy("the bus can't be reached")
+        return await super().renew(lease_s)
+
+
+async def test_a_supervisor_that_can_not_renew_its_lease_gives_up() -> None:
+    """Seed 1260: its workers had stopped, and it waited for them for ever."""
+    made = await approved()
+    with pytest.raises(Busy):
+        await Supervisor(made.service(), Unheard(made.clock), made.contents, pause=at_once).drive(made.run)
+
+
 async def test_a_supervisor_that_can_not_know_whether_its_run_is_open_gives_up() -> None:
     """It went on without a pause, and who aborted the run waited for the end of its tests."""
     made = await approved(CutOff(entropy=SeededEntropy(2)))

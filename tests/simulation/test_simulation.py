@@ -37,9 +37,12 @@ FAULTS = (
     "outcome delivered twice",
     "outcome late",
     "pause",
+    "resumption",
     "second supervisor",
+    "supervisor silent for too long",
+    "worker left alone",
 )
-PHASES = ("planning", "awaiting_human", "executing", "publishing")
+PHASES = ("planning", "awaiting_human", "executing", "publishing", "halted")
 ENDS = ("completed", "aborted", "stopped", "failed")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -99,7 +100,7 @@ class Supervisor:
         ended = asyncio.create_task(self._runs.wait_ended(run))
         beating = asyncio.create_task(self._beat(run))
         try:
-            return await self._drive(run, ended)
+            return await self._drive(run, ended, beating)
         finally:
             ended.cancel()
             beating.cancel()
@@ -108,11 +109,11 @@ class Supervisor:
         """Lets workers know that they are watched over. Who comes back after too long a silence finds them stopped, and says so."""
         while await self._bus.renew(self._lease_s):
             await self._pause(self._lease_s / _BEATS)
-        await self._runs.execute(
-            run, Stop(UNSUPERVISED, f"the supervisor was silent for longer than {self._lease_s:.0f} s")
-        )
+        silence = f"the supervisor was silent for longer than {self._lease_s:.0f} s"
+        with suppress(Refused):  # somebody ended the run meanwhile
+            await self._runs.execute(run, Stop(UNSUPERVISED, silence))
 
-    async def _drive(self, run: RunId, ended: asyncio.Task[RunState]) -> RunState:
+    async def _drive(self, run: RunId, ended: asyncio.Task[RunState], beating: asyncio.Task[None]) -> RunState:
         # By key, since the bus may tell the same outcome twice.
         under_way: set[str] = set()
         while True:
@@ -124,7 +125,7 @@ class Supervisor:
                 if (job := await self._carry_out_if_owed(run, state, effect)) is not None:
                     await self._bus.offer(job)
                     under_way.add(job.key)
-            if under_way and (outcome := await self._next_outcome(ended)) is not None:
+            if under_way and (outcome := await self._next_outcome(ended, beating)) is not None:
                 under_way.discard(outcome.job.key)
                 await self._take_note(run, outcome)
 
@@ -137,17 +138,17 @@ class Supervisor:
                 raise
             return None
 
-    async def _next_outcome(self, ended: asyncio.Task[RunState]) -> Outcome | None:
+    async def _next_outcome(self, ended: asyncio.Task[RunState], beating: asyncio.Task[None]) -> Outcome | None:
         """Waits for a job to end, but no longer than the run goes on: who aborts or stops it doesn't wait for a test suite.
 
-        Raises what keeps it from knowing whether the run goes on.
+        Raises what keeps it from knowing whether the run goes on, or from telling workers that they are watched over.
         """
         done = asyncio.create_task(self._bus.outcome())
-        await asyncio.wait({done, ended}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({done, ended, beating}, return_when=asyncio.FIRST_COMPLETED)
         if done.done():
             return done.result()
         done.cancel()
-        ended.result()
+        (ended if ended.done() else beating).result()
         return None
 
     async def _take_note(self, run: RunId, outcome: Outcome) -> None:

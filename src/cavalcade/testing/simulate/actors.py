@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from cavalcade.bus.port import Bus
-from cavalcade.domain.run import Abort, Approve, Inject, ProposePlan, RunState
+from cavalcade.domain.run import Abort, Approve, Inject, ProposePlan, Resume, RunState, Stop
 from cavalcade.gates.dangerous import DangerousGate
 from cavalcade.gates.fence import FenceGate
 from cavalcade.gates.shrinkage import ShrinkageGate
@@ -24,6 +23,8 @@ from cavalcade.testing.simulate.projects import OBJECTIVES, DrawnTests, Shape
 from cavalcade.testing.simulate.world import Main, Process, World
 from cavalcade.worker.worker import Worker
 from cavalcade.worker.workshop import Workshop
+
+LEASE_S = 4.0
 
 
 class Parts:
@@ -48,12 +49,7 @@ class Parts:
 
     def supervisor(self, process: Process, runs: RunService, bus: Bus) -> Supervisor:
         content = self.disk.end(process)
-        return Supervisor(runs, bus, lambda _state: content, pause=self._never)
-
-    def _never(self, seconds: float) -> asyncio.Future[None]:
-        """Nobody waits for beats: without them a simulation ends as soon as nothing is left to be done."""
-        del seconds
-        return self.world.loop.create_future()
+        return Supervisor(runs, bus, lambda _state: content, lease_s=LEASE_S, pause=process.sleep)
 
     def workshop(self, process: Process) -> Workshop:
         content = self.disk.end(process)
@@ -65,6 +61,7 @@ class Parts:
             workspaces=FreshWorkspaces(Path("/nowhere")),
             index_cache=None,
             edit_gates=lambda: [FenceGate(), ShrinkageGate(), SyntaxGate(), DangerousGate()],
+            say=process.say,
             make_plan=lambda shop, state, plan_round: self._plan(process, shop, state, plan_round),
         )
 
@@ -83,8 +80,7 @@ class Parts:
 def drives(parts: Parts, run: RunId) -> Main:
     async def main(process: Process) -> None:
         runs = parts.runs(process)
-        supervisor = parts.supervisor(process, runs, BusEnd(process, parts.broker))
-        while not (state := await supervisor.drive(run)).closed:
+        while not (state := await parts.supervisor(process, runs, BusEnd(process, parts.broker)).drive(run)).closed:
             await _news(parts.ledger(process), run, state)
 
     return main
@@ -137,11 +133,19 @@ class Person:
 
     async def _act(self, state: RunState) -> None:
         drawn = 1.0 if self._parts.world.calm or not self._meddles else self._chance.random()
-        if drawn < 0.04:
+        if state.phase == "halted":
+            self._process.say("resumes")
+            self._parts.world.covered["resumption"] += 1
+            await self._runs.execute(self._run, Resume("ada"))
+        elif drawn < 0.04:
             self._process.say("aborts")
             self._parts.aborted.add(self._run)
             self._parts.world.covered[f"abort while {state.phase}"] += 1
             await self._runs.execute(self._run, Abort("ada", "changed my mind"))
+        elif drawn < 0.08:
+            self._process.say("stops")
+            self._parts.world.covered[f"stop while {state.phase}"] += 1
+            await self._runs.execute(self._run, Stop("ada"))
         elif drawn < 0.3 and state.phase in ("planning", "awaiting_human"):
             await self._inject(state)
         elif state.phase == "awaiting_human":

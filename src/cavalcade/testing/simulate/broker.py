@@ -87,8 +87,8 @@ class Broker:
             if place:
                 self.world.covered["job out of order"] += 1
         entry = self._waiting.pop(place)
-        if entry.finished:
-            return self.take()
+        if entry.finished or entry.queue.lease_until_s < self.world.loop.now_s:
+            return self.take()  # done, or nobody watches over it any more
         entry.deliveries += 1
         self.world.loop.call_later(REDELIVERY_S, self._again, entry, self.lives)
         if self.world.chance.random() < self.twice:
@@ -106,6 +106,18 @@ class Broker:
         copy = _Entry(entry.queue, entry.job)
         copy.deliveries = 1
         self._put(copy)
+
+    def renew(self, queue: BusEnd, lease_s: float) -> bool:
+        now_s = self.world.loop.now_s
+        if -math.inf < queue.lease_until_s < now_s:
+            self.world.covered["supervisor silent for too long"] += 1
+            return False
+        queue.lease_until_s = now_s + lease_s
+        for end in self.ends:
+            if end.works_for(queue):
+                delay_s = self.world.chance.uniform(0.001, 0.02)
+                self.world.loop.call_later(delay_s, end.hear, queue, lease_s, self.lives)
+        return True
 
     def finish(self, entry: _Entry, outcome: Outcome) -> None:
         if not entry.finished:
@@ -136,6 +148,9 @@ class BusEnd:
         self._broker = broker
         self._life = broker.lives
         self._entries: dict[str, _Entry] = {}
+        self._heard_s: dict[int, float] = {}
+        """When the lease of each queue runs out, as far as this process knows."""
+        self.lease_until_s = -math.inf
         self._outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
 
     async def offer(self, job: Job) -> bool:
@@ -158,6 +173,7 @@ class BusEnd:
         self._process.check()
         self._process.job = entry.job
         self._entries[entry.job.key] = entry
+        self._heard_s[entry.queue.number] = entry.queue.lease_until_s
         again = f" (delivery {entry.deliveries})" if entry.deliveries > 1 else ""
         self._process.say(f"claims {_name(entry.job)}{again}")
         return entry.job
@@ -175,13 +191,20 @@ class BusEnd:
         return outcome
 
     async def renew(self, lease_s: float) -> bool:
-        del lease_s
-        return True
+        await self._hop()
+        return self._broker.renew(self, lease_s)
 
     def supervised_until_s(self, job: Job) -> float:
-        """Nobody is left alone here: what a worker does without its supervisor is to be refused by the rules of the run."""
-        del job
-        return math.inf
+        entry = self._entries.get(job.key)
+        return -math.inf if entry is None else self._heard_s.get(entry.queue.number, -math.inf)
+
+    def hear(self, queue: BusEnd, lease_s: float, life: int) -> None:
+        """A renewal, unless it is lost on its way."""
+        if life == self._life and self._broker.network.reaches(self._process, "bus"):
+            self._heard_s[queue.number] = self._process.monotonic_s() + lease_s
+
+    def works_for(self, queue: BusEnd) -> bool:
+        return any(entry.queue is queue for entry in self._entries.values())
 
     def deliver(self, outcome: Outcome | None) -> None:
         self._outcomes.put_nowait(outcome)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from cavalcade.bus.port import Bus
-from cavalcade.domain.run import Approve, Command, Effect, RunState, TaskState, VerifyTask
+from cavalcade.domain.run import Approve, Command, Effect, Refusal, RunState, TaskState, VerifyTask, decide
+from cavalcade.kernel.errors import Refused
 from cavalcade.kernel.ids import RunId, StreamId
 from cavalcade.ledger.memory import MemoryLedger
 from cavalcade.ledger.port import Ledger
@@ -141,6 +142,27 @@ class SilentBus(Parts):
         self.broker = _LosingBroker(world, self.network)
 
 
+class _Deaf(RunService):
+    async def execute(self, run: RunId, command: Command, **known: Any) -> RunState:
+        try:
+            return await super().execute(run, command, **known)
+        except Refused:
+            state = await self.load(run)
+            decided = decide(state.going_on(), command)
+            if state.phase != "halted" or state.start is None or isinstance(decided, Refusal) or not decided:
+                raise
+            await self._append(run, state, decided, state.start.project)
+            return await self.load(run)
+
+
+class DeafWorker(Parts):
+    """A worker goes on in a run that was stopped."""
+
+    def workshop(self, process: Process) -> Workshop:
+        record = _Deaf(self.ledger(process), process, self.world.entropy)
+        return dataclasses.replace(super().workshop(process), record=record)
+
+
 class Bug(NamedTuple):
     what: str
     parts: PartsOf = Parts
@@ -156,6 +178,7 @@ BUGS = {
     "unchecked-approval": Bug("an approval is not checked against the plan", parts=UncheckedApproval),
     "early-acknowledgement": Bug("a ledger acknowledges before it is durable", store=EarlyAcknowledgement),
     "silent-bus": Bug("a bus loses its queues and nobody hears of it", parts=SilentBus),
+    "deaf-worker": Bug("a worker goes on after a stop", parts=DeafWorker),
     "hasty-publication": Bug("a result is published before the record says so", parts=HastyPublication),
 }
 

@@ -32,6 +32,7 @@ class SeenTask:
 @dataclass
 class SeenRun:
     closed: str = ""
+    halted: bool = False
     plan_hash: str = ""
     approved: str = ""
     head: CommitId = _NOTHING
@@ -71,6 +72,8 @@ class Seen:
                 run.approved = payload.plan_hash
             case e.ResultPublished():
                 run.published = True
+            case e.RunHalted() | e.RunResumed():
+                run.halted = isinstance(payload, e.RunHalted)
             case e.RunCompleted() | e.RunAborted() | e.RunStopped() | e.RunFailed():
                 run.closed = payload.TYPE
             case e.TaskStarted() | e.EditApplied() | e.EditRejected() | e.TaskMerged():
@@ -136,6 +139,12 @@ def each_event_links_to_the_one_before(event: Event) -> str:
 def nothing_follows_the_end(event: Event) -> str:
     """No edit after a stop or an abort is recorded; nor anything else."""
     return f"after {event.run.closed}" if event.run.closed else ""
+
+
+def nothing_happens_in_a_stopped_run(event: Event) -> str:
+    """No edit after a stop is recorded, until a person resumes the run."""
+    going_on = isinstance(event.payload, e.RunResumed | e.RunAborted)
+    return "the run is stopped" if event.run.halted and not going_on else ""
 
 
 def an_attempt_begins_once(event: Event) -> str:
@@ -227,6 +236,7 @@ EVENT_INVARIANTS: tuple[Callable[[Event], str], ...] = (
     positions_are_dense,
     each_event_links_to_the_one_before,
     nothing_follows_the_end,
+    nothing_happens_in_a_stopped_run,
     an_attempt_begins_once,
     one_attempt_acts,
     an_edit_is_judged_once,

@@ -42,15 +42,15 @@ class Network:
         delay_s = self.world.chance.uniform(0.001, 0.02) * self.slowness
         await process.sleep(delay_s)
         waited = 0.0
-        while self._unreachable(process, service):
+        while not self.reaches(process, service):
             if waited > PATIENCE_S:
                 raise self.world.fault(Busy(f"the {service} can't be reached"))
             waited += _LOOK_AGAIN_S
             await process.sleep(_LOOK_AGAIN_S)
 
-    def _unreachable(self, process: Process, service: str) -> bool:
+    def reaches(self, process: Process, service: str) -> bool:
         down = self.down_until_s.get(service, 0.0) > self.world.loop.now_s
-        return down or (process.name, service) in self.cut
+        return not down and (process.name, service) not in self.cut
 
 
 class Store:

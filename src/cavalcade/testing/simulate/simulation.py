@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from cavalcade.domain.run import RunState, fold, pending
+from cavalcade.domain.run import UNSUPERVISED, RunState, fold, pending
 from cavalcade.kernel.ids import CommitId, ProjectId, RunId, TreeId, run_stream
 from cavalcade.protocol.envelope import Recorded
-from cavalcade.protocol.events import Payload, RunRequested, decode
+from cavalcade.protocol.events import Payload, RunHalted, RunRequested, decode
 from cavalcade.supervisor.runs import RunService, fact_of
 from cavalcade.testing.simulate.actors import Parts, decides, drives, works
 from cavalcade.testing.simulate.chaos import Chaos
@@ -185,6 +185,8 @@ class Simulation:
             self.world.violated(text)
         self.seen.learn(recorded, payload)
         self.world.covered[f"recorded {payload.TYPE}"] += 1
+        if isinstance(payload, RunHalted) and payload.by == UNSUPERVISED and process.kind == "worker":
+            self.world.covered["worker left alone"] += 1
 
     def _published(self, repository: Path, branch: str, commit: CommitId) -> None:  # noqa: ARG002
         run = RunId(branch.partition("/")[2])
