@@ -25,7 +25,8 @@ Data goes to standard output, everything else to standard error. With `--json`, 
 per line); an error is a document as well, in the form of RFC 9457. On a terminal a run is shown live and asks at its plan; in a pipe it
 writes plain lines, and waits at its plan with exit status 3.
 
-`RUN` is a run's id, its beginning or its end, its branch, or `last`.
+`RUN` is a run's id, its beginning or its end, its branch, or `last`: the one that came on record last, of whichever project, wherever the
+command is given.
 """
 
 _ENVIRONMENT = (

@@ -96,6 +96,13 @@ def test_a_conflict_is_listed_shown_laid_out_and_settled(sides: tuple[Project, P
     assert "def name_of" in text
     assert "LABEL = name_of" in ada.git("show", f"{branch}:shop/pair.py")
     assert ada("conflicts", *at, "--json").data == []
+    again = ada("conflicts", "resolve", name, "--from", str(folder), *at)
+    assert (again.status, again.out.strip()) == (0, branch), again
+    (folder / "shop/till.py").write_text((folder / "shop/till.py").read_text() + "\n\nLATER = True\n")
+    ada.git("branch", "-m", branch, "elsewhere")
+    otherwise = ada("conflicts", "resolve", name, "--from", str(folder), *at)
+    assert (otherwise.status, "was resolved by" in otherwise.err) == (4, True), otherwise
+    assert branch not in ada.branches()
     (told,) = ada("conflicts", "--all", *at, "--json").data
     assert told["resolved"]["how"] == "edited"
 

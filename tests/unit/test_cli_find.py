@@ -106,7 +106,7 @@ def test_a_line_is_named_by_file_and_number() -> None:
     assert split_place("src/a:b.py:12") == ("src/a:b.py", 12)
 
 
-@pytest.mark.parametrize("text", ["a.py", "a.py:", "a.py:0", ":3", "a.py:x", "a.py:-1"])
+@pytest.mark.parametrize("text", ["a.py", "a.py:", "a.py:0", ":3", "a.py:x", "a.py:-1", "a.py:" + "9" * 5000])
 def test_what_names_no_line_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(UsageError, match="FILE:LINE"):
         split_place(text)

@@ -13,7 +13,7 @@ from pathlib import Path
 from cavalcade.content.port import Change, ContentStore, FileDiff
 from cavalcade.domain import divergence
 from cavalcade.domain.divergence import Merged, Pair, ProjectState, Resolve, Result, Told, branch_of
-from cavalcade.domain.run import RunState
+from cavalcade.domain.run import Refusal, RunState
 from cavalcade.gates.port import Gate, Question
 from cavalcade.gates.run import judge
 from cavalcade.kernel.canonical import canonical_bytes
@@ -99,8 +99,11 @@ class Reconciler:
             )
         commit = self._commit(found.ours.run, found.theirs.run, sides, tree, f"Resolve conflict {name} ({how})")
         branch = branch_of(name)
+        settled = Resolve(name, by, how, commit, tree, branch)
+        if isinstance(refusal := divergence.decide(await self.state(), self._project, settled), Refusal):
+            raise refusal.error()  # before there is a branch that the record doesn't know
         self._publish(branch, commit)
-        recorded = await self._record(Resolve(name, by, how, commit, tree, branch))
+        recorded = await self._record(settled)
         if not recorded:
             return (await self.state()).resolved[name][0]
         payload = decode(recorded[0].event)
