@@ -154,19 +154,20 @@ def _kill_as(uid: int) -> None:
             os.setresuid(uid, uid, uid)
             os.kill(-1, signal.SIGKILL)
         os._exit(0)
+    os.waitpid(killer, 0)
 
 
 def _kill_all(order: dict[str, Any]) -> None:
     """Until nothing is left; orphans come to this process."""
     with contextlib.suppress(ChildProcessError):
         while True:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
             if order["drop"]:
                 _kill_as(order["uid"])
             for pid in _descendants(os.getpid()):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
             signal.sigtimedwait((signal.SIGCHLD,), 0.01)
 
 

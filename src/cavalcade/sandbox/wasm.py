@@ -47,7 +47,7 @@ def compiled(provision: Provision, python: Path, wasmtime: str) -> Path:
     with open(provision.cache / "lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second start waits for the first one's work
         source = provision.find(PYTHON)
-        target = provision.cache / f"{PYTHON.sha256[:16]}-{wasmtime}-{os.uname().machine}.cwasm"
+        target = provision.cache / f"{PYTHON.sha256[:16]}-{wasmtime}-{os.uname().machine}-blake2.cwasm"
         if not target.exists():
             _compile(source, target, python)
     return target
