@@ -34,8 +34,9 @@ test: setup      ## all tests; a part of them: make test ARGS="tests/unit -k pla
 simulate: setup  ## the whole system under one virtual clock, seed by seed: make simulate SEEDS=1000 FIRST=1 TRACE=
 	@$(PY) -m cavalcade.testing.simulate --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),1) $(if $(TRACE),--trace) $(ARGS)
 
-soak: setup      ## ten minutes of processes killed while they write to one ledger (longer: ARGS="--minutes 60"), then 100,000 simulated seeds
+soak: setup      ## ten minutes of processes killed while they write to one ledger (longer: ARGS="--minutes 60"), 1,000 stops, 100,000 simulated seeds
 	@$(PY) tests/faults/ledger_soak.py $(ARGS)
+	@$(PY) tests/faults/stop_soak.py
 	@$(PY) -m cavalcade.testing.simulate --seeds $(or $(SEEDS),100000) --first $(or $(FIRST),1)
 
 check: setup     ## format, lint, types, contracts
