@@ -271,9 +271,5 @@ class _HeldHere:
     def version_in(self, stream: StreamId) -> int:
         return self._group.claim(self._origin.number, self._group.stream(stream).number)
 
-    def _index(self) -> None:
-        self._ids.update((recorded.event.id, recorded) for recorded in self._new)
-        self._new.clear()
-
     def holds(self, event: EventId) -> bool:
         return self._group.holds(event)
