@@ -46,6 +46,7 @@ KEEPS_OPEN = (
     "import signal\nkept = []\ntry:\n    while True: kept.append(open('/dev/null'))\nexcept OSError: signal.pause()"
 )
 FENCE = """
+import os
 def tries(act):
     try:
         act()
@@ -54,6 +55,8 @@ def tries(act):
         return 'stopped'
 def makes():
     for name in ('new.py', 'other.py', '.env'): open('src/' + name, 'w').close()
+    os.makedirs('src/shut/inner')
+    os.chmod('src/shut', 0)
 print(tries(lambda: open('src/b.py', 'w')), tries(lambda: open('top', 'w')), tries(makes))
 """
 ASKS = """

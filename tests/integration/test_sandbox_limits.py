@@ -185,7 +185,12 @@ def test_an_ordinary_user_is_held_by_the_same_limits_fence_network_and_secrets()
     assert outcome == {
         "limits": ["wall", "cpu", "memory", "processes", "file_size", "disk", "files", "output"],
         "open files": ["wall", ["open_files"]],
-        "fence": [["src/.env", "src/other.py"], "stopped stopped done\n", ["a.py", "b.py", "new.py"], "b"],
+        "fence": [
+            ["src/.env", "src/other.py", "src/shut", "src/shut/inner"],
+            "stopped stopped done\n",
+            ["a.py", "b.py", "new.py"],
+            "b",
+        ],
         "network": ["this is allowed\n403\n", [["bad.example", 1]]],
         "secrets": ["21 [redacted:configured:TOKEN]\n", True],
     }

@@ -35,7 +35,7 @@ class Limits:
 
     `wall_s`, `cpu_s`: seconds, CPU summed over all processes. `memory_bytes`: resident memory over all processes (pages shared
     between them counted once), and private writable memory of each one (beyond: out-of-memory error in that process).
-    `processes`: threads included. `open_files`: descriptors per process (error). `file_bytes`: size of one file (error).
+    `processes`: threads included. `open_files`: descriptors per process (error). `file_bytes`: size of one file (error, or SIGXFSZ).
     `disk_bytes`: growth of the workspace, and the size of `/tmp`. `files`: growth in the number of files. `output_bytes`:
     standard output and error together.
     """
