@@ -282,6 +282,7 @@ class System:
         """Those of the run's project; the pool is filled in the background where that is worth a process."""
         assert state.start is not None  # a loaded run has begun
         project, bounds = state.start.project, pool_bounds(self.environ)
+        discard(self.folder.workspace(run))  # what a killed process left, that had no pool
         if not bounds.slots:
             fresh = FreshWorkspaces(self.folder.workspace(run))
             try:

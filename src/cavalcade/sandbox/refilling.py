@@ -43,7 +43,7 @@ class Order(msgspec.Struct, frozen=True):
 
 @contextmanager
 def refilling(order: Order) -> Generator[None]:
-    """Fills while the body runs, and has stopped when it is left. Without processes to spare nothing is filled."""
+    """Fills while the body runs; nothing more is begun when it is left. Without processes to spare nothing is filled."""
     try:
         process = subprocess.Popen(
             [sys.executable, "-m", __name__],
@@ -68,7 +68,8 @@ def refilling(order: Order) -> Generator[None]:
         assert process.stdin is not None
         with suppress(BrokenPipeError):
             process.stdin.close()
-        process.wait()
+        # It does nothing more; that it is gone may take the processor a while, in its class.
+        threading.Thread(target=process.wait, daemon=True).start()
 
 
 async def fill(order: Order, pause_s: float = _PAUSE_S) -> None:
