@@ -1,4 +1,4 @@
-"""Attacks on the fence where it is written, as a guest in the sandbox; then on the same fence where a change is stored.
+"""Attacks on the fence where it is written, as a guest in the sandbox. (Where a change is stored: `test_gates_fence`.)
 
 Bug class this catches: a path that says one thing and reaches another; something that stays though it was outside.
 """

@@ -312,7 +312,17 @@ def test_names_in_other_alphabets_are_compared_in_punycode() -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", ["example.org", "http://example.org:80", "*.org:443", "example.org:http", "127.1:80", ":80", "a b:1", "[1.2.3.4]:5"]
+    "entry",
+    [
+        "example.org",
+        "http://example.org:80",
+        "*.org:443",
+        "example.org:http",
+        "127.1:80",
+        ":80",
+        "a b:1",
+        "[1.2.3.4]:5",
+    ],
 )
 def test_an_entry_that_is_no_host_and_port_is_refused(entry: str) -> None:
     with pytest.raises(UsageError, match="not a host"):
