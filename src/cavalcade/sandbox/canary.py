@@ -65,15 +65,22 @@ async def probe(sandbox: Sandbox, kind: Kind, entropy: Entropy) -> list[str]:
     """What is wrong with a sandbox; empty when all attacks fail inside, all succeed outside and the control works."""
     nonce = entropy.bytes(16).hex()
     with _scratch() as scratch:
-        try:
-            found = await asyncio.gather(
-                _reach(sandbox, kind, scratch, nonce),
-                _exceed(sandbox, kind, scratch, nonce),
-                _outlive(sandbox, kind, scratch),
-            )
-        except SandboxUnavailable as exc:
-            return [exc.what]
-    return [problem for problems in found for problem in problems]
+        # All to their end, also when one fails: they work in one folder, which goes afterwards.
+        found = await asyncio.gather(
+            _reach(sandbox, kind, scratch, nonce),
+            _exceed(sandbox, kind, scratch, nonce),
+            _outlive(sandbox, kind, scratch),
+            return_exceptions=True,
+        )
+    problems: dict[str, None] = {}
+    for outcome in found:
+        if isinstance(outcome, SandboxUnavailable):
+            problems[outcome.what] = None
+        elif isinstance(outcome, BaseException):
+            raise outcome
+        else:
+            problems |= dict.fromkeys(outcome)
+    return list(problems)
 
 
 async def _reach(sandbox: Sandbox, kind: Kind, scratch: Path, nonce: str) -> list[str]:
