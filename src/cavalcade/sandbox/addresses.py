@@ -44,7 +44,9 @@ def allow_list(entries: tuple[str, ...]) -> frozenset[Host]:
                 raise UsageError(f"{entry!r} is no host name: {exc}", expected="host:port") from exc
         host = read_host(text)
         if host is None:
-            raise UsageError(f"{entry!r} is not a host and a port", expected="host:port, as example.org:443 or [::1]:8080")
+            raise UsageError(
+                f"{entry!r} is not a host and a port", expected="host:port, as example.org:443 or [::1]:8080"
+            )
         found.add(host)
     return frozenset(found)
 
