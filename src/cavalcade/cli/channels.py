@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from cavalcade.kernel.ids import EventId, OriginId, StreamId
-from cavalcade.ledger.port import Ledger, OriginHead, Verification
-from cavalcade.protocol.envelope import Draft, Recorded, Sealed
+from cavalcade.kernel.ids import StreamId
+from cavalcade.ledger.around import LedgerAround
+from cavalcade.ledger.port import Ledger
+from cavalcade.protocol.envelope import Draft, Recorded
 from cavalcade.supervisor.timeline import count
 from cavalcade.telemetry.channel import Channel
 from cavalcade.telemetry.pump import Pump
@@ -24,20 +25,16 @@ Say = Callable[[str], None]
 _END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 
 
-class WatchedLedger:
-    """The ledger itself, and which streams were appended to through it. Conforms to `ledger.port.Ledger`.
+class WatchedLedger(LedgerAround):
+    """The ledger itself, and which streams were appended to through it.
 
     A stream is noted before its events are durable, so that no follower meets an event of one that isn't noted yet.
     """
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+        super().__init__(ledger)
         self.written: dict[StreamId, int] = {}
         """Position of the last event appended to each stream; 0 while none is acknowledged."""
-
-    @property
-    def origin(self) -> OriginId:
-        return self._ledger.origin
 
     async def append(
         self, stream: StreamId, events: Sequence[Draft], *, expected_version: int | None = None
@@ -47,39 +44,6 @@ class WatchedLedger:
         if recorded:
             self.written[stream] = max(self.written[stream], recorded[-1].position)
         return recorded
-
-    async def read(self, *, stream: StreamId | None = None, after: int = 0, limit: int | None = None) -> list[Recorded]:
-        return await self._ledger.read(stream=stream, after=after, limit=limit)
-
-    async def version(self, stream: StreamId) -> int:
-        return await self._ledger.version(stream)
-
-    async def find(self, event: EventId) -> Recorded | None:
-        return await self._ledger.find(event)
-
-    async def streams(self, prefix: str = "") -> list[StreamId]:
-        return await self._ledger.streams(prefix)
-
-    def follow(self, *, stream: StreamId | None = None, after: int = 0) -> AsyncIterator[Recorded]:
-        return self._ledger.follow(stream=stream, after=after)
-
-    async def at(self, moment: datetime, *, stream: StreamId | None = None) -> int:
-        return await self._ledger.at(moment, stream=stream)
-
-    async def heads(self) -> Mapping[OriginId, OriginHead]:
-        return await self._ledger.heads()
-
-    async def sealed(self, origin: OriginId, *, after: int = 0, limit: int) -> list[Sealed]:
-        return await self._ledger.sealed(origin, after=after, limit=limit)
-
-    async def ingest(self, origin: OriginId, events: Sequence[Sealed]) -> OriginHead:
-        return await self._ledger.ingest(origin, events)
-
-    async def verify(self, *, keys: Collection[str] = ()) -> Verification:
-        return await self._ledger.verify(keys=keys)
-
-    async def aclose(self) -> None:
-        await self._ledger.aclose()
 
 
 @asynccontextmanager

@@ -10,74 +10,35 @@ What another ledger sealed (`ingest`) is taken in as it is: its hash is over its
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from cavalcade.kernel.ids import EventId, OriginId, StreamId
+from cavalcade.kernel.ids import StreamId
 from cavalcade.kernel.redaction import Redactor
-from cavalcade.ledger.port import Ledger, OriginHead, Verification
-from cavalcade.protocol.envelope import Draft, Recorded, Sealed
+from cavalcade.ledger.around import LedgerAround
+from cavalcade.ledger.port import Ledger
+from cavalcade.protocol.envelope import Draft, Recorded
 
 
-class RedactingLedger:
-    """Conforms to `ledger.port.Ledger` as the one behind it does.
-
-    An append repeated becomes the same redacted events, so it is as idempotent as before. `learn` lets what is appended from
+class RedactingLedger(LedgerAround):
+    """A ledger without secrets. An append repeated becomes the same redacted events, so it is as idempotent as before. `learn` lets what is appended from
     then on be searched for more; it belongs before the first append of a project.
     """
 
     def __init__(self, behind: Ledger, redactor: Redactor) -> None:
-        self._behind = behind
+        super().__init__(behind)
         self.redactor = redactor
 
     def learn(self, configured: Mapping[str, str]) -> None:
         """More variables that may hold secrets, such as those of a project's `.env`."""
         self.redactor = self.redactor.also(configured)
 
-    @property
-    def origin(self) -> OriginId:
-        return self._behind.origin
-
     async def append(
         self, stream: StreamId, events: Sequence[Draft], *, expected_version: int | None = None
     ) -> list[Recorded]:
         redacted = [redacted_draft(draft, self.redactor) for draft in events]
-        return await self._behind.append(stream, redacted, expected_version=expected_version)
-
-    async def read(self, *, stream: StreamId | None = None, after: int = 0, limit: int | None = None) -> list[Recorded]:
-        return await self._behind.read(stream=stream, after=after, limit=limit)
-
-    async def version(self, stream: StreamId) -> int:
-        return await self._behind.version(stream)
-
-    async def find(self, event: EventId) -> Recorded | None:
-        return await self._behind.find(event)
-
-    async def streams(self, prefix: str = "") -> list[StreamId]:
-        return await self._behind.streams(prefix)
-
-    def follow(self, *, stream: StreamId | None = None, after: int = 0) -> AsyncIterator[Recorded]:
-        return self._behind.follow(stream=stream, after=after)
-
-    async def at(self, moment: datetime, *, stream: StreamId | None = None) -> int:
-        return await self._behind.at(moment, stream=stream)
-
-    async def heads(self) -> Mapping[OriginId, OriginHead]:
-        return await self._behind.heads()
-
-    async def sealed(self, origin: OriginId, *, after: int = 0, limit: int) -> list[Sealed]:
-        return await self._behind.sealed(origin, after=after, limit=limit)
-
-    async def ingest(self, origin: OriginId, events: Sequence[Sealed]) -> OriginHead:
-        return await self._behind.ingest(origin, events)
-
-    async def verify(self, *, keys: Collection[str] = ()) -> Verification:
-        return await self._behind.verify(keys=keys)
-
-    async def aclose(self) -> None:
-        await self._behind.aclose()
+        return await self._ledger.append(stream, redacted, expected_version=expected_version)
 
 
 def redacted_draft(draft: Draft, redactor: Redactor) -> Draft:

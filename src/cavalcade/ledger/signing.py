@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cavalcade.kernel.clock import Clock
 from cavalcade.kernel.entropy import Entropy
 from cavalcade.kernel.errors import Busy, LedgerError, LedgerUnwritable, VersionConflict
-from cavalcade.kernel.ids import EventId, OriginId, StreamId, new_event_id, node_stream
-from cavalcade.ledger.port import Ledger, OriginHead, Verification
-from cavalcade.protocol.envelope import Draft, Recorded, Sealed
+from cavalcade.kernel.ids import OriginId, StreamId, new_event_id, node_stream
+from cavalcade.ledger.around import LedgerAround
+from cavalcade.ledger.port import Ledger, OriginHead
+from cavalcade.protocol.envelope import Draft, Recorded
 from cavalcade.protocol.events import HeadSigned, decode, encode
 
 INTERVAL = 1000
@@ -101,7 +101,7 @@ def _make(path: Path, seed: bytes) -> None:
         beside.unlink()
 
 
-class SigningLedger:
+class SigningLedger(LedgerAround):
     """A ledger that signs its own head: after each `INTERVAL` events appended here, and before it closes if any were.
 
     Conforms to `ledger.port.Ledger`. `key` is called when the first signature is due, never when nothing was appended. Where there is no
@@ -121,17 +121,13 @@ class SigningLedger:
         interval: int = INTERVAL,
         shared: bool = False,
     ) -> None:
-        self._ledger = ledger
+        super().__init__(ledger)
         self._key = key
         self._clock = clock
         self._entropy = entropy
         self._interval = interval
         self._shared = shared
         self._unsigned = 0
-
-    @property
-    def origin(self) -> OriginId:
-        return self._ledger.origin
 
     async def append(
         self, stream: StreamId, events: Sequence[Draft], *, expected_version: int | None = None
@@ -181,36 +177,6 @@ class SigningLedger:
             time=self._clock.now(),
             data=encode(signed),
         )
-
-    async def read(self, *, stream: StreamId | None = None, after: int = 0, limit: int | None = None) -> list[Recorded]:
-        return await self._ledger.read(stream=stream, after=after, limit=limit)
-
-    async def version(self, stream: StreamId) -> int:
-        return await self._ledger.version(stream)
-
-    async def find(self, event: EventId) -> Recorded | None:
-        return await self._ledger.find(event)
-
-    async def streams(self, prefix: str = "") -> list[StreamId]:
-        return await self._ledger.streams(prefix)
-
-    def follow(self, *, stream: StreamId | None = None, after: int = 0) -> AsyncIterator[Recorded]:
-        return self._ledger.follow(stream=stream, after=after)
-
-    async def at(self, moment: datetime, *, stream: StreamId | None = None) -> int:
-        return await self._ledger.at(moment, stream=stream)
-
-    async def heads(self) -> Mapping[OriginId, OriginHead]:
-        return await self._ledger.heads()
-
-    async def sealed(self, origin: OriginId, *, after: int = 0, limit: int) -> list[Sealed]:
-        return await self._ledger.sealed(origin, after=after, limit=limit)
-
-    async def ingest(self, origin: OriginId, events: Sequence[Sealed]) -> OriginHead:
-        return await self._ledger.ingest(origin, events)
-
-    async def verify(self, *, keys: Collection[str] = ()) -> Verification:
-        return await self._ledger.verify(keys=keys)
 
     async def aclose(self) -> None:
         """Signs what is not yet signed, then closes, whatever comes of the signature. Raises LedgerError for a key that can't be used."""

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -27,8 +27,9 @@ from cavalcade.content.port import (
     Merge,
 )
 from cavalcade.kernel.errors import ObjectMissing
-from cavalcade.kernel.ids import BlobId, CommitId, EventId, OriginId, StreamId, TreeId
-from cavalcade.ledger.port import Ledger, OriginHead, Verification
+from cavalcade.kernel.ids import BlobId, CommitId, OriginId, StreamId, TreeId
+from cavalcade.ledger.around import LedgerAround
+from cavalcade.ledger.port import Ledger, OriginHead
 from cavalcade.protocol.envelope import Draft, Recorded, Sealed
 from cavalcade.protocol.plan import Base
 
@@ -69,16 +70,12 @@ class FuseAt:
             self.fuse()
 
 
-class CrashingLedger:
+class CrashingLedger(LedgerAround):
     """A ledger that crosses the fuse before each append or ingest and after it is durable. Reads pass."""
 
     def __init__(self, ledger: Ledger, fuse: Callable[[], None]) -> None:
-        self._ledger = ledger
+        super().__init__(ledger)
         self._fuse = fuse
-
-    @property
-    def origin(self) -> OriginId:
-        return self._ledger.origin
 
     async def append(
         self, stream: StreamId, events: Sequence[Draft], *, expected_version: int | None = None
@@ -88,41 +85,11 @@ class CrashingLedger:
         self._fuse()
         return recorded
 
-    async def read(self, *, stream: StreamId | None = None, after: int = 0, limit: int | None = None) -> list[Recorded]:
-        return await self._ledger.read(stream=stream, after=after, limit=limit)
-
-    async def version(self, stream: StreamId) -> int:
-        return await self._ledger.version(stream)
-
-    async def find(self, event: EventId) -> Recorded | None:
-        return await self._ledger.find(event)
-
-    async def streams(self, prefix: str = "") -> list[StreamId]:
-        return await self._ledger.streams(prefix)
-
-    def follow(self, *, stream: StreamId | None = None, after: int = 0) -> AsyncIterator[Recorded]:
-        return self._ledger.follow(stream=stream, after=after)
-
-    async def at(self, moment: datetime, *, stream: StreamId | None = None) -> int:
-        return await self._ledger.at(moment, stream=stream)
-
-    async def heads(self) -> Mapping[OriginId, OriginHead]:
-        return await self._ledger.heads()
-
-    async def sealed(self, origin: OriginId, *, after: int = 0, limit: int) -> list[Sealed]:
-        return await self._ledger.sealed(origin, after=after, limit=limit)
-
     async def ingest(self, origin: OriginId, events: Sequence[Sealed]) -> OriginHead:
         self._fuse()
         head = await self._ledger.ingest(origin, events)
         self._fuse()
         return head
-
-    async def verify(self, *, keys: Collection[str] = ()) -> Verification:
-        return await self._ledger.verify(keys=keys)
-
-    async def aclose(self) -> None:
-        await self._ledger.aclose()
 
 
 class CrashingContent:
