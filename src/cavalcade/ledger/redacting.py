@@ -22,8 +22,9 @@ from cavalcade.protocol.envelope import Draft, Recorded
 
 
 class RedactingLedger(LedgerAround):
-    """A ledger without secrets. An append repeated becomes the same redacted events, so it is as idempotent as before. `learn` lets what is appended from
-    then on be searched for more; it belongs before the first append of a project.
+    """An append repeated becomes the same redacted events, so it is as idempotent as before.
+
+    `learn` lets what is appended from then on be searched for more; it belongs before the first append of a project.
     """
 
     def __init__(self, behind: Ledger, redactor: Redactor) -> None:
