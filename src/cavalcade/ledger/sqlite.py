@@ -109,15 +109,19 @@ class SqliteLedger:
         return await self._writer.submit(Append(stream, chain.prepare(stream, events), expected_version))
 
     async def read(self, *, stream: StreamId | None = None, after: int = 0, limit: int | None = None) -> list[Recorded]:
-        events: list[Recorded] = []
-        # A ledger that grows while it is read ends where it stood at the beginning.
-        last = await self._readers.run(lambda connection: number(connection, queries()["last_position"]) or 0)
-        while after < last and (limit is None or len(events) < limit):
-            page = await self._page(stream, after, PAGE if limit is None else min(PAGE, limit - len(events)))
+        size = PAGE if limit is None else min(PAGE, limit)
+
+        def first(connection: sqlite3.Connection) -> tuple[int, list[Recorded]]:
+            # A ledger that grows while it is read ends where it stood at the beginning.
+            last = number(connection, queries()["last_position"]) or 0
+            return last, sqlite_rows.page(connection, stream, after, size) if after < last and size > 0 else []
+
+        last, page = await self._readers.run(first)
+        events = [recorded for recorded in page if recorded.position <= last]
+        while page and len(page) == size and page[-1].position < last and (limit is None or len(events) < limit):
+            size = PAGE if limit is None else min(PAGE, limit - len(events))
+            page = await self._page(stream, page[-1].position, size)
             events += [recorded for recorded in page if recorded.position <= last]
-            if not page:
-                break
-            after = page[-1].position
         return events
 
     async def version(self, stream: StreamId) -> int:

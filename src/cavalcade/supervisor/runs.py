@@ -164,13 +164,17 @@ class RunService:
         return new_event_id(self._clock, self._entropy)
 
     async def request(self, run: RunId, request: RunRequested) -> RunState:
-        await self._append(run, RunState(), (request,), request.project)
-        return await self.load(run)
+        return await self._begin(run, request)
 
     async def record(self, run: RunId, recording: RecordingStarted) -> RunState:
         """The first event of a run in which a program works."""
-        await self._append(run, RunState(), (recording,), recording.project)
-        return await self.load(run)
+        return await self._begin(run, recording)
+
+    async def _begin(self, run: RunId, first: RunRequested | RecordingStarted) -> RunState:
+        recorded = await self._append(run, RunState(), (first,), first.project)
+        state = await self.located(fold(map(fact_of, recorded)))
+        self._states[run] = (recorded[-1].position, state)
+        return state
 
     async def execute(
         self, run: RunId, command: Command, *, event: EventId | None = None, at: datetime | None = None
